@@ -1,0 +1,4 @@
+//! SIP (RFC 3261 and its family) without I/O: messages, transactions, dialogs, digest.
+#![forbid(unsafe_code)]
+
+pub mod transport;
