@@ -1,0 +1,207 @@
+//! Facts: everything that happens, typed, on one stream. Records, live screens, metrics and webhooks are its readers.
+
+use std::sync::Arc;
+
+use offhook_base::{Personal, UtcMillis};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::LineId,
+    record::{CallId, CallRecord, LegRole},
+};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// When.
+    pub at: UtcMillis,
+    /// What.
+    pub what: What,
+}
+
+/// The live state of a line: the busiest of its calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineState {
+    /// No call.
+    #[default]
+    Idle,
+    /// All its calls are on hold.
+    Held,
+    /// It is being called and has not answered.
+    Ringing,
+    /// It is in a call or placing one.
+    Busy,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// An INVITE was accepted for routing.
+    CallStarted {
+        /// Which call.
+        call: CallId,
+        /// Its tenant.
+        tenant: Box<str>,
+        /// Who calls.
+        caller: Personal<String>,
+        /// Who is called.
+        callee: Personal<String>,
+    },
+    /// A leg was started: the caller's, or one per device tried.
+    LegStarted {
+        /// Which call.
+        call: CallId,
+        /// Its position in the call; the caller's is 0.
+        leg: u16,
+        /// Its part.
+        role: LegRole,
+    },
+    /// A leg rings.
+    LegRinging {
+        /// Which call.
+        call: CallId,
+        /// Which leg.
+        leg: u16,
+    },
+    /// The call was answered by this leg.
+    CallAnswered {
+        /// Which call.
+        call: CallId,
+        /// Which leg.
+        leg: u16,
+    },
+    /// A leg put the other on hold.
+    LegHeld {
+        /// Which call.
+        call: CallId,
+        /// The leg that holds.
+        leg: u16,
+    },
+    /// The hold is over.
+    LegResumed {
+        /// Which call.
+        call: CallId,
+        /// The leg that held.
+        leg: u16,
+    },
+    /// A leg is over.
+    LegEnded {
+        /// Which call.
+        call: CallId,
+        /// Which leg.
+        leg: u16,
+        /// The final status of its INVITE.
+        status: Option<u16>,
+    },
+    /// The call is over: its record, exactly once.
+    CallEnded(Arc<CallRecord>),
+    /// A line's live state changed.
+    LineChanged {
+        /// Which line.
+        line: LineId,
+        /// Its new state.
+        state: LineState,
+    },
+    /// A binding was added or refreshed.
+    Bound(Arc<StoredBinding>),
+    /// A binding is gone.
+    Unbound {
+        /// Whose.
+        line: LineId,
+        /// The binding's key.
+        key: Box<str>,
+        /// Why.
+        why: UnboundReason,
+    },
+    /// A message or request was refused.
+    Refused {
+        /// What stands in its way.
+        why: Refusal,
+        /// Where it came from.
+        source: Personal<std::net::SocketAddr>,
+    },
+}
+
+/// Why a binding is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnboundReason {
+    /// The device took it back.
+    Removed,
+    /// It was not refreshed in time.
+    Expired,
+    /// A newer one of the same device replaced it (RFC 5626 §6).
+    Replaced,
+    /// Its connection is gone (RFC 5626 §4.4).
+    FlowFailed,
+    /// Its line was disabled or removed.
+    LineGone,
+}
+
+/// Why something from outside was refused: one counter each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Not SIP, or SIP that no answer can be addressed to.
+    Unparsable,
+    /// Malformed: answered with 400 or its kin.
+    Malformed,
+    /// Credentials missing, wrong, or for a line that is unknown or disabled.
+    Unauthenticated,
+    /// A challenge was answered wrongly too often from this source.
+    AuthenticationRate,
+    /// Too many requests from this source.
+    Rate,
+    /// Not for one of our domains.
+    ForeignDomain,
+    /// The caller may not call this.
+    NotPermitted,
+    /// A method, extension, scheme, body or offer that is not built.
+    Unsupported,
+    /// No room.
+    Overloaded,
+    /// Out of any dialog or transaction it claims.
+    Stray,
+}
+
+/// A binding as it outlives a restart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredBinding {
+    /// Whose.
+    pub line: LineId,
+    /// Unique within the line: instance and flow number, or the contact URI (RFC 5626 §6, RFC 3261 §10.2).
+    pub key: Box<str>,
+    /// The contact URI as registered.
+    pub contact: Box<str>,
+    /// Its parameters as registered, for queries and for extensions that others understand.
+    pub params: Box<str>,
+    /// Preference, thousandths; 0..=1000, default 1000.
+    pub q_millis: u16,
+    /// When it ends.
+    pub expires: UtcMillis,
+    /// The Call-ID that registered it.
+    pub call_id: Box<str>,
+    /// The CSeq number that registered it.
+    pub cseq: u32,
+    /// The Path it came by (RFC 3327), one value per hop, nearest first.
+    pub path: Vec<Box<str>>,
+    /// `+sip.instance` (RFC 5626).
+    pub instance: Option<Box<str>>,
+    /// `reg-id` (RFC 5626).
+    pub reg_id: Option<u32>,
+    /// What it registered from: transport, listener number, our address, their address, connection if a stream.
+    pub transport: Box<str>,
+    /// The listener's number.
+    pub listener: u16,
+    /// Our address and port.
+    pub local: std::net::SocketAddr,
+    /// Their address and port.
+    pub remote: std::net::SocketAddr,
+    /// The stream's number; it does not outlive the process.
+    pub connection: Option<u64>,
+    /// Its User-Agent header, at most 128 characters.
+    pub user_agent: Option<Box<str>>,
+    /// When it was first registered.
+    pub registered: UtcMillis,
+}

@@ -1,0 +1,181 @@
+//! What call control asks of the media engine, and what the engine answers.
+//!
+//! A leg has one *endpoint* with a port pair per media section. A bridge joins two endpoints: what one receives, the
+//! other sends. Commands are carried out in order; `Open` is answered, the rest is not.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// One leg's media, numbered by call control; never used again on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u64);
+
+/// Media sections that one leg may have. A browser offers a handful; more is an attack on the port range.
+pub const STREAMS_MAX: usize = 8;
+
+/// An instruction to the engine.
+#[derive(Clone, Debug)]
+pub enum MediaCommand {
+    /// Reserve port pairs (RTP even, RTCP the next) on `local`, one per stream. Answered by [`MediaEvent::Opened`] or
+    /// [`MediaEvent::OpenFailed`].
+    Open {
+        /// Its new number.
+        endpoint: EndpointId,
+        /// The local address to bind.
+        local: IpAddr,
+        /// How many port pairs; 1..=[`STREAMS_MAX`].
+        streams: usize,
+    },
+    /// Replace what is known of the other end. Latched addresses survive where the signalled remote did not change.
+    Configure {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// In the order of the media sections; a shorter list leaves the rest silent.
+        streams: Vec<StreamConfig>,
+    },
+    /// Join two endpoints stream by stream. Each is first parted from whatever it was joined with.
+    Bridge {
+        /// One leg.
+        left: EndpointId,
+        /// The other.
+        right: EndpointId,
+    },
+    /// Give the ports back and report. Unknown endpoints are ignored.
+    Close {
+        /// Which leg.
+        endpoint: EndpointId,
+    },
+}
+
+/// One media section as negotiated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamConfig {
+    /// Where the other end asked to be sent to: a hint that latching corrects (RFC 7362 §4). `None`: rejected section.
+    pub remote: Option<RemoteMedia>,
+    /// The other end may send to us.
+    pub receives: bool,
+    /// We may send to the other end.
+    pub sends: bool,
+    /// RTP and RTCP share one port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// SRTP to end here; `None` relays packets as they are.
+    pub crypto: Option<Box<StreamCrypto>>,
+    /// What the payload types mean, for statistics.
+    pub payloads: Vec<PayloadName>,
+}
+
+/// Where the other end listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMedia {
+    /// RTP.
+    pub rtp: SocketAddr,
+    /// RTCP.
+    pub rtcp: SocketAddr,
+}
+
+/// A payload type and what it carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadName {
+    /// 0..=127.
+    pub payload_type: u8,
+    /// Encoding name as in `a=rtpmap`, for example `PCMA`.
+    pub codec: Box<str>,
+    /// Clock rate, Hz.
+    pub clock_rate: u32,
+}
+
+/// Keys of an SRTP stream terminated here (RFC 4568).
+#[derive(Clone, PartialEq, Eq)]
+pub struct StreamCrypto {
+    /// The suite's name, for example `AES_CM_128_HMAC_SHA1_80`.
+    pub suite: Box<str>,
+    /// Master key and salt we protect with, concatenated.
+    pub ours: Box<[u8]>,
+    /// Master key and salt the other end protects with.
+    pub theirs: Box<[u8]>,
+}
+
+impl std::fmt::Debug for StreamCrypto {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StreamCrypto({}, ***)", self.suite)
+    }
+}
+
+/// What the engine tells call control.
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// The ports of an endpoint, one pair per stream asked for.
+    Opened {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// RTP port per stream; RTCP is the next one.
+        rtp_ports: Vec<u16>,
+    },
+    /// No ports.
+    OpenFailed {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// Why.
+        error: OpenError,
+    },
+    /// Neither side of the bridge has received anything for `lasted`, although both should.
+    Silent {
+        /// One of the bridge's two endpoints.
+        endpoint: EndpointId,
+        /// How long.
+        lasted: Duration,
+    },
+    /// The last word on an endpoint: one report per stream opened.
+    Closed {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// In the order of the media sections.
+        streams: Vec<StreamQuality>,
+    },
+}
+
+/// Why no ports could be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// Every pair of the range is in use.
+    #[error("no free port pair in the media range")]
+    Exhausted,
+    /// The local address is not one of this host.
+    #[error("cannot bind the media address")]
+    Unbindable,
+}
+
+/// One stream of one leg as the node saw it: quality is that of what the leg *sent to us*, and what it reported of ours.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StreamQuality {
+    /// The codec most packets carried, for example `PCMA/8000`; empty if nothing came.
+    pub codec: String,
+    /// Packets received.
+    pub packets_received: u64,
+    /// Payload octets received.
+    pub octets_received: u64,
+    /// Packets sent to the leg.
+    pub packets_sent: u64,
+    /// Packets missing by sequence number.
+    pub packets_lost: u64,
+    /// Packets that came twice.
+    pub packets_duplicate: u64,
+    /// Packets that came late.
+    pub packets_reordered: u64,
+    /// Packets dropped because they came from a stranger or failed authentication.
+    pub packets_refused: u64,
+    /// Interarrival jitter at the end, ms (RFC 3550 §6.4.1).
+    pub jitter_ms: f64,
+    /// Its highest value, ms.
+    pub jitter_ms_max: f64,
+    /// Round trip between the node and the leg by RTCP, ms.
+    pub round_trip_ms: Option<f64>,
+    /// Loss that the leg reported of what we sent, 0..=1.
+    pub remote_loss: Option<f64>,
+    /// Mean opinion score of what was received, 1..=4.5, by the E-model (ITU-T G.107).
+    pub mos: Option<f64>,
+}
