@@ -1,0 +1,29 @@
+# The commands a person needs. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+.PHONY: help run test bench setup-run setup-test docs
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: setup-run ## build in release and start the node with demo lines
+	@cargo build --release --bin offhook
+	@exec target/release/offhook serve --demo
+
+test: setup-test ## everything that CI runs: lints, unit, simulation, real programs
+	@scripts/test.sh
+
+bench: setup-test ## measure beside Kamailio; WHAT=calls or WHAT=registrations for one
+	@cargo build --release --bin offhook
+	@bench/run.sh $(WHAT)
+
+docs: ## write the reference pages anew from the types
+	@UPDATE_DOCS=1 cargo test --workspace --quiet -- reference_page
+
+setup-run:
+	@scripts/setup.sh run
+
+setup-test:
+	@scripts/setup.sh test

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian machine: a C compiler for the two C libraries inside (SQLite, AWS-LC), and for
+# the tests the real programs they talk to. Says what it does; does nothing when all is there.
+set -euo pipefail
+
+what=${1:-run}
+packages=()
+need() { # need PROGRAM PACKAGE...
+    command -v "$1" >/dev/null 2>&1 || packages+=("${@:2}")
+}
+
+need cc gcc libc6-dev
+need make make
+if [[ $what == test ]]; then
+    need sipp sip-tester
+    need baresip baresip-core
+    need tshark tshark
+    need kamailio kamailio
+    [[ -e /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so || -e /usr/lib/aarch64-linux-gnu/kamailio/modules/tls.so ]] || packages+=(kamailio-tls-modules)
+    need python3 python3
+    need openssl openssl
+fi
+
+if ((${#packages[@]})); then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "missing: ${packages[*]}" >&2
+        echo "hint: install them with your system's package manager" >&2
+        exit 1
+    fi
+    sudo=
+    [[ $(id -u) == 0 ]] || sudo=sudo
+    echo "installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    $sudo apt-get update -qq
+    $sudo apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "Rust is missing" >&2
+    echo "hint: install Rust 1.95 or later, see https://rustup.rs" >&2
+    exit 1
+fi
