@@ -4,6 +4,8 @@
 //!   over the received bytes; values are typed on demand and unknown lines stay where they are.
 //! - [`anchor()`] rewrites a description for the other leg of a call whose media we relay: our addresses in, every
 //!   address of the first leg out, codecs and the rest untouched and in order.
+//! - [`OfferAnswer`] is the offer/answer state of one dialog (RFC 3264, RFC 6337): which message may carry what,
+//!   glare, late offers, rollback.
 //! - [`streams`](SessionDescription::streams) and [`negotiated()`] answer the questions of call control.
 //!
 //! Everything here is pure: bytes and values in, bytes and values out.
@@ -30,6 +32,7 @@ mod error;
 mod format;
 mod media;
 mod negotiated;
+pub mod offer_answer;
 mod rtcp;
 mod security;
 mod session;
@@ -45,6 +48,7 @@ pub use error::{Fault, SdpError};
 pub use format::{Codec, Fmtp, PayloadType, RtpMap};
 pub use media::{MediaDescription, MediaKind, Protocol};
 pub use negotiated::{NegotiatedStream, negotiated};
+pub use offer_answer::{Carrier, OfferAnswer, Received, Refusal, Session};
 pub use rtcp::RtcpAttribute;
 pub use security::Setup;
 pub use session::SessionDescription;
