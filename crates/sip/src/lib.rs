@@ -1,4 +1,8 @@
 //! SIP (RFC 3261 and its family) without I/O: messages, transactions, dialogs, digest.
 #![forbid(unsafe_code)]
 
+pub mod header;
+pub mod message;
 pub mod transport;
+pub mod uri;
+pub mod write;

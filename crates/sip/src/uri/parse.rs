@@ -1,0 +1,145 @@
+//! From text to [`Uri`].
+
+use super::{Scheme, URI_BYTES_MAX, URI_PARAMS_MAX, Uri, UriError, escape::is_well_escaped};
+
+pub(super) fn uri(text: &str) -> Result<Uri<'_>, UriError> {
+    if text.len() > URI_BYTES_MAX {
+        return Err(UriError::TooLong);
+    }
+    let (scheme, opaque) = text.split_once(':').ok_or(UriError::Scheme)?;
+    if !is_scheme(scheme) {
+        return Err(UriError::Scheme);
+    }
+    // Outside printable octets nothing is allowed; UTF-8 is let through because phones write it unescaped.
+    if opaque.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
+        return Err(UriError::Octet);
+    }
+    match Scheme::parse(scheme) {
+        scheme @ (Scheme::Sip | Scheme::Sips) => sip(scheme, opaque),
+        Scheme::Tel => tel(opaque),
+        scheme @ Scheme::Other(_) if !opaque.is_empty() => Ok(bare(scheme, opaque)),
+        Scheme::Other(_) => Err(UriError::Host),
+    }
+}
+
+/// `userinfo@host:port;params?headers` (RFC 3261 §25.1).
+fn sip<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Result<Uri<'a>, UriError> {
+    if !is_well_escaped(opaque) {
+        return Err(UriError::Escape);
+    }
+    // Neither a host, a parameter nor a header may hold a bare `@`, so the first one ends the user part, whatever
+    // `;` or `?` stand before it.
+    let (userinfo, rest) = match opaque.split_once('@') {
+        Some((userinfo, rest)) => (Some(userinfo), rest),
+        None => (None, opaque),
+    };
+    if memchr::memchr(b'@', rest.as_bytes()).is_some() {
+        return Err(UriError::User);
+    }
+    let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':')) {
+        Some(Some((user, password))) => (Some(user), Some(password)),
+        _ => (userinfo, None),
+    };
+    if user.is_some_and(str::is_empty) {
+        return Err(UriError::User);
+    }
+    let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hostport, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
+    let (host, port) = host_port(hostport)?;
+    check_params(params)?;
+    check_headers(headers)?;
+    Ok(Uri { user, password, host, port, params, headers, ..bare(scheme, opaque) })
+}
+
+/// `number;params` (RFC 3966 §3).
+fn tel(opaque: &str) -> Result<Uri<'_>, UriError> {
+    if !is_well_escaped(opaque) {
+        return Err(UriError::Escape);
+    }
+    let (number, params) = opaque.split_at(memchr::memchr(b';', opaque.as_bytes()).unwrap_or(opaque.len()));
+    let digits = number.strip_prefix('+').unwrap_or(number);
+    let is_dial_octet = |octet: u8| octet.is_ascii_hexdigit() || b"*#-.()".contains(&octet);
+    if !digits.bytes().all(is_dial_octet)
+        || !digits.bytes().any(|octet| octet.is_ascii_hexdigit() || b"*#".contains(&octet))
+    {
+        return Err(UriError::Number);
+    }
+    check_params(params)?;
+    Ok(Uri { user: Some(number), params, ..bare(Scheme::Tel, opaque) })
+}
+
+const fn bare<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Uri<'a> {
+    Uri { scheme, user: None, password: None, host: "", port: None, params: "", headers: "", opaque }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic())
+        && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(&octet))
+}
+
+/// `host[:port]`, the host in one of its three forms.
+pub(crate) fn host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
+    let (host, port) = if text.starts_with('[') {
+        let end = text.find(']').ok_or(UriError::Host)? + 1;
+        let (host, rest) = text.split_at(end);
+        match rest.strip_prefix(':') {
+            Some(port) => (host, Some(port)),
+            None if rest.is_empty() => (host, None),
+            None => return Err(UriError::Host),
+        }
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if !is_host(host) {
+        return Err(UriError::Host);
+    }
+    let port = match port {
+        Some(port) => Some(crate::header::scan::number(port).ok_or(UriError::Port)?),
+        None => None,
+    };
+    Ok((host, port))
+}
+
+/// An IPv6 reference in brackets, or a name or IPv4 address. `_` is no letter of a host name, but of many real ones.
+pub(crate) fn is_host(host: &str) -> bool {
+    if let Some(inside) = host.strip_prefix('[') {
+        return inside.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+    }
+    !host.is_empty() && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet))
+}
+
+/// `params` is empty or begins with `;`; each parameter has a name, and a value behind each `=`.
+fn check_params(params: &str) -> Result<(), UriError> {
+    let mut count = 0;
+    for param in params.split(';').skip(1) {
+        let (name, value) = param.split_once('=').unwrap_or((param, "-"));
+        count += 1;
+        if name.is_empty() || value.is_empty() {
+            return Err(UriError::Param);
+        }
+        if count > URI_PARAMS_MAX {
+            return Err(UriError::TooLong);
+        }
+    }
+    Ok(())
+}
+
+fn check_headers(headers: &str) -> Result<(), UriError> {
+    if headers.is_empty() {
+        return Ok(());
+    }
+    let mut count = 0;
+    for header in headers.split('&') {
+        count += 1;
+        if header.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
+            return Err(UriError::Header);
+        }
+        if count > URI_PARAMS_MAX {
+            return Err(UriError::TooLong);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! Writing messages, straight into a buffer.
+//!
+//! Nothing written can add a header line: CR, LF and NUL in any name, value, URI or reason become spaces, whoever made
+//! them. Only [`MessageWriter::copy_from`] and its kin keep the folds of a received line, which the parser has checked.
+
+use std::{
+    fmt::{self, Write},
+    net::SocketAddr,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{
+    header::{HeaderName, Headers, Via, scan},
+    message::{Method, StatusCode},
+};
+
+/// Writes one message behind whatever the buffer holds. Headers stand in the order of the calls; Content-Type, Content-Length
+/// and the body follow when [`MessageWriter::finish`] is called.
+pub struct MessageWriter<'b> {
+    buf: &'b mut BytesMut,
+    /// Where this message begins in the buffer.
+    start: usize,
+    /// Type and octets.
+    body: &'b [u8],
+    finished: bool,
+}
+
+impl<'b> MessageWriter<'b> {
+    /// Begins a request.
+    pub fn request(buf: &'b mut BytesMut, method: &Method, uri: impl fmt::Display) -> Self {
+        let mut writer = Self::begin(buf);
+        writer.text(method.as_str());
+        writer.buf.put_u8(b' ');
+        // A space in a URI would end it.
+        writer.sanitized(uri, b' ', b"%20");
+        writer.buf.put_slice(b" SIP/2.0\r\n");
+        writer
+    }
+
+    /// Begins a response; `reason` `None` writes the usual phrase.
+    pub fn response(buf: &'b mut BytesMut, status: StatusCode, reason: Option<&str>) -> Self {
+        Self::response_with(buf, status, reason.unwrap_or(status.default_reason()))
+    }
+
+    /// Begins a response whose reason phrase is made on the spot.
+    pub fn response_with(buf: &'b mut BytesMut, status: StatusCode, reason: impl fmt::Display) -> Self {
+        let mut writer = Self::begin(buf);
+        writer.buf.put_slice(b"SIP/2.0 ");
+        writer.text(status);
+        writer.buf.put_u8(b' ');
+        writer.text(reason);
+        writer.buf.put_slice(b"\r\n");
+        writer
+    }
+
+    /// Adds a header line.
+    pub fn header(&mut self, name: &HeaderName, value: impl fmt::Display) -> &mut Self {
+        self.line(name.as_str(), value)
+    }
+
+    /// Adds a header line of any name. A name that is no token is left out, with its value: no peer could read it.
+    pub fn header_text(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+        if scan::is_token(name) { self.line(name, value) } else { self }
+    }
+
+    /// Adds every line of that name from a received message, values as received.
+    pub fn copy_from(&mut self, headers: &Headers, name: &HeaderName) -> &mut Self {
+        for value in headers.all(name) {
+            self.verbatim(name.as_str(), value);
+        }
+        self
+    }
+
+    /// Adds every line of a received message for which `wanted` holds, names and values as received.
+    pub fn copy_lines(
+        &mut self,
+        headers: &Headers,
+        mut wanted: impl FnMut(Option<HeaderName>, &str) -> bool,
+    ) -> &mut Self {
+        for (known, name, value) in headers.lines() {
+            if wanted(known, name) {
+                self.verbatim(name, value);
+            }
+        }
+        self
+    }
+
+    /// Sets the body. `content_type` empty writes no Content-Type, for a caller that copied it.
+    pub fn body(&mut self, content_type: impl fmt::Display, body: &'b [u8]) -> &mut Self {
+        let before = self.buf.len();
+        self.line("Content-Type", content_type);
+        if self.buf.len() == before + "Content-Type: \r\n".len() {
+            self.buf.truncate(before);
+        }
+        self.body = body;
+        self
+    }
+
+    /// Writes Content-Length, the empty line and the body, and takes the message off the buffer, which keeps what it held
+    /// before. A buffer that was empty at the beginning keeps its spare room too, so it serves message after message.
+    pub fn finish(&mut self) -> Bytes {
+        debug_assert!(!self.finished, "a message is finished once");
+        self.finished = true;
+        self.line("Content-Length", self.body.len());
+        self.buf.put_slice(b"\r\n");
+        self.buf.put_slice(self.body);
+        match self.start {
+            0 => self.buf.split().freeze(),
+            start => self.buf.split_off(start).freeze(),
+        }
+    }
+
+    fn begin(buf: &'b mut BytesMut) -> Self {
+        let start = buf.len();
+        Self { buf, start, body: &[], finished: false }
+    }
+
+    fn line(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+        self.buf.put_slice(name.as_bytes());
+        self.buf.put_slice(b": ");
+        self.text(value);
+        self.buf.put_slice(b"\r\n");
+        self
+    }
+
+    /// A line of a received message: what the parser let through holds CR and LF as folds only.
+    fn verbatim(&mut self, name: &str, value: &str) {
+        self.buf.put_slice(name.as_bytes());
+        self.buf.put_slice(b": ");
+        self.buf.put_slice(value.as_bytes());
+        self.buf.put_slice(b"\r\n");
+    }
+
+    fn text(&mut self, value: impl fmt::Display) {
+        self.sanitized(value, b'\r', b" ");
+    }
+
+    fn sanitized(&mut self, value: impl fmt::Display, also: u8, replacement: &'static [u8]) {
+        // A Display that fails writes what it wrote so far: the line ends there, the message stays whole.
+        let _ = write!(Sanitizer { buf: self.buf, also, replacement }, "{value}");
+    }
+
+    /// See [`Request::respond`](crate::message::Request::respond).
+    pub(crate) fn copy_response_headers(
+        &mut self,
+        headers: &Headers,
+        method: &Method,
+        status: StatusCode,
+        to_tag: Option<&str>,
+        source: Option<SocketAddr>,
+    ) {
+        self.copy_vias(headers, source);
+        if method.forms_dialog() && status != StatusCode::TRYING && status.as_u16() < 300 {
+            self.copy_from(headers, &HeaderName::RecordRoute);
+        }
+        self.copy_from(headers, &HeaderName::From);
+        match to_tag
+            .filter(|_| status != StatusCode::TRYING && headers.to().is_ok_and(|to| to.tag().is_none()))
+        {
+            Some(tag) => {
+                let to = headers.first(&HeaderName::To).unwrap_or_default();
+                self.buf.put_slice(b"To: ");
+                self.buf.put_slice(to.as_bytes());
+                self.buf.put_slice(b";tag=");
+                self.text(tag);
+                self.buf.put_slice(b"\r\n");
+            }
+            None => {
+                self.copy_from(headers, &HeaderName::To);
+            }
+        }
+        self.copy_from(headers, &HeaderName::CallId);
+        self.copy_from(headers, &HeaderName::CSeq);
+        if status == StatusCode::TRYING {
+            self.copy_from(headers, &HeaderName::Timestamp);
+        }
+    }
+
+    /// All Via lines, the topmost value stamped with where the request came from.
+    fn copy_vias(&mut self, headers: &Headers, source: Option<SocketAddr>) {
+        for (index, line) in headers.all(&HeaderName::Via).enumerate() {
+            let end = scan::top_level(line, b',').unwrap_or(line.len());
+            let top = (index == 0).then(|| Some(Via::parse(&line[..end])?.stamped(source?))).flatten();
+            match top {
+                Some(top) => {
+                    self.buf.put_slice(b"Via: ");
+                    self.text(top);
+                    self.buf.put_slice(line[end..].as_bytes());
+                    self.buf.put_slice(b"\r\n");
+                }
+                None => self.verbatim("Via", line),
+            }
+        }
+    }
+}
+
+/// Replaces what would end a line.
+struct Sanitizer<'a> {
+    buf: &'a mut BytesMut,
+    also: u8,
+    replacement: &'static [u8],
+}
+
+impl Write for Sanitizer<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_bad = |octet: u8| matches!(octet, b'\r' | b'\n' | 0) || octet == self.also;
+        if !text.bytes().any(is_bad) {
+            self.buf.put_slice(text.as_bytes());
+            return Ok(());
+        }
+        for octet in text.bytes() {
+            if is_bad(octet) {
+                self.buf.put_slice(self.replacement);
+            } else {
+                self.buf.put_u8(octet);
+            }
+        }
+        Ok(())
+    }
+}
