@@ -1,0 +1,1 @@
+//! Where the next hop is (RFC 3263).

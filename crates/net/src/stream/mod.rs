@@ -1,0 +1,116 @@
+//! Streams: TCP, TLS, WebSocket. One tokio task per connection frames what comes and writes what goes.
+//!
+//! The worker owns the table of connections ([`ConnectionTable`]); a task owns its socket. Between them stand a bounded
+//! channel to the worker, shared by all its streams (a worker that lags makes the tasks stop reading, and TCP tells the
+//! peers), and a bounded queue to each connection (a peer that does not read loses its connection, not our memory).
+
+mod admission;
+mod connect;
+mod framing;
+mod limits;
+mod listen;
+mod octets;
+mod peers;
+mod session;
+mod table;
+mod websocket;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use offhook_sip::transport::{ConnectionId, Flow};
+use tokio::{runtime::Handle, sync::mpsc};
+
+pub use limits::{StreamLimits, StreamSettings};
+pub use listen::StreamListenerConfig;
+pub use peers::PeerIdentity;
+pub(crate) use table::ConnectionTable;
+pub use websocket::{SIP_SUBPROTOCOL, UpgradedWebSocket, WebSocketFrame, WebSocketRefused};
+
+use crate::{CloseReason, ConnectionOrigin, NetCounters, TransmitError, wake::Bell};
+use admission::Admission;
+use session::Writer;
+
+/// Events of all streams of one worker that wait for it. When it is full the tasks wait, and so do the peers.
+const EVENTS_WAITING_MAX: usize = 1024;
+
+/// The streams of one worker. Clones are handles to the same; when the worker ends, listeners and connections close.
+#[derive(Clone)]
+pub struct Streams(Arc<Shared>);
+
+struct Shared {
+    runtime: Handle,
+    settings: StreamSettings,
+    counters: Arc<NetCounters>,
+    admission: Arc<Admission>,
+    events: mpsc::Sender<StreamEvent>,
+    bell: Bell,
+    next_connection: AtomicU64,
+}
+
+/// What the tasks tell the worker.
+pub(crate) enum StreamEvent {
+    /// Ready for messages. The writer comes with accepted ones; the worker has that of its own already.
+    Opened { flow: Flow, origin: ConnectionOrigin, writer: Option<Writer> },
+    /// One whole message.
+    Received { flow: Flow, bytes: Bytes },
+    /// These were not written.
+    Failed { tokens: Vec<u64>, error: TransmitError },
+    /// Could not be opened at all.
+    NotOpened { connection: ConnectionId },
+    /// Was open, and is gone.
+    Closed { flow: Flow, reason: CloseReason },
+}
+
+impl Streams {
+    pub(crate) fn new(
+        runtime: Handle,
+        settings: StreamSettings,
+        counters: Arc<NetCounters>,
+        bell: Bell,
+    ) -> (Self, mpsc::Receiver<StreamEvent>) {
+        let (events, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        let admission = Arc::new(Admission::new(&settings.limits, Arc::clone(&counters)));
+        let shared = Shared {
+            runtime,
+            settings,
+            counters,
+            admission,
+            events,
+            bell,
+            next_connection: AtomicU64::new(1),
+        };
+        (Self(Arc::new(shared)), receiver)
+    }
+
+    fn new_connection(&self) -> ConnectionId {
+        ConnectionId(self.0.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn limits(&self) -> &StreamLimits {
+        &self.0.settings.limits
+    }
+
+    fn counters(&self) -> &NetCounters {
+        &self.0.counters
+    }
+
+    /// Tells the worker; waits while it lags. An error means that the worker has ended.
+    async fn tell(&self, event: StreamEvent) -> Result<(), WorkerEnded> {
+        self.0.events.send(event).await.map_err(|_| WorkerEnded)?;
+        self.0.bell.ring();
+        Ok(())
+    }
+
+    /// Ends when the worker has ended.
+    async fn worker_ended(&self) {
+        self.0.events.closed().await;
+    }
+}
+
+/// Nobody is left to tell.
+#[derive(Debug)]
+struct WorkerEnded;
