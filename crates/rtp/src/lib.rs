@@ -12,7 +12,7 @@ pub mod demux;
 // emodel
 pub mod rtcp;
 pub mod rtp;
-// srtp
+pub mod srtp;
 // statistics
 pub mod stun;
 // te
