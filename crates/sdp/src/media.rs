@@ -297,11 +297,14 @@ impl<'a> MediaDescription<'a> {
             .unwrap_or_default()
     }
 
-    /// The direction that is meant: `c=0.0.0.0` forbids sending to the writer (RFC 3264 §8.4, RFC 2543 hold).
+    /// The direction that is meant: `c=0.0.0.0` forbids sending to the writer (RFC 3264 §8.4, RFC 2543 hold). Beside
+    /// ICE it only says that no candidate is known yet (RFC 8840 §4.1.1) and holds nothing.
     pub fn effective_direction(&self) -> Direction {
         let direction = self.direction();
         match self.connection() {
-            Some(connection) if connection.host.is_unspecified() => Direction::new(direction.sends(), false),
+            Some(connection) if connection.host.is_unspecified() && !self.has_ice() => {
+                Direction::new(direction.sends(), false)
+            }
             _ => direction,
         }
     }

@@ -63,8 +63,8 @@ impl Writer<'_> {
                     self.session_attribute(index, plan);
                 }
                 _ => {
-                    timed |= letter == b't';
-                    self.pass_unless_revealing(letter, value);
+                    let passed = self.pass_unless_revealing(letter, value);
+                    timed |= passed && letter == b't';
                 }
             }
         }
@@ -106,7 +106,9 @@ impl Writer<'_> {
                     let Some(text) = self.sdp.text(index) else { continue };
                     attributes.line(self, text);
                 }
-                _ => self.pass_unless_revealing(letter, value),
+                _ => {
+                    self.pass_unless_revealing(letter, value);
+                }
             }
         }
         attributes.finish(self);
@@ -129,12 +131,13 @@ impl Writer<'_> {
         self.line(b'm', format_args!("{} {port} {protocol}{blank}{}", words.kind, words.formats));
     }
 
-    fn pass_unless_revealing(&mut self, letter: u8, value: &[u8]) {
-        if let Ok(text) = std::str::from_utf8(value)
-            && !self.filter.reveals_address(text)
-        {
+    /// Returns whether the line passed.
+    fn pass_unless_revealing(&mut self, letter: u8, value: &[u8]) -> bool {
+        let passes = std::str::from_utf8(value).is_ok_and(|text| !self.filter.reveals_address(text));
+        if passes {
             self.raw(letter, value);
         }
+        passes
     }
 
     fn raw(&mut self, letter: u8, value: &[u8]) {
@@ -167,6 +170,7 @@ impl<'p> MediaAttributes<'p> {
         let meant = media.effective_direction();
         let direction = plan.direction.or((meant != media.direction()).then_some(meant));
         let in_use = target.is_some();
+        let is_rtp = in_use && media.protocol().is_rtp();
         let mux = match plan.rtcp_mux {
             RtcpMuxPlan::Remove => false,
             RtcpMuxPlan::Keep => media.rtcp_mux(),
@@ -176,9 +180,9 @@ impl<'p> MediaAttributes<'p> {
             plan,
             target,
             direction,
-            rtcp_due: in_use && plan.rtcp.is_some(),
-            mux_due: in_use && mux,
-            crypto_due: in_use && matches!(plan.crypto, CryptoPlan::Sdes(_)),
+            rtcp_due: is_rtp && plan.rtcp.is_some(),
+            mux_due: is_rtp && mux,
+            crypto_due: is_rtp && matches!(plan.crypto, CryptoPlan::Sdes(_)),
             direction_due: in_use && direction.is_some(),
         }
     }
