@@ -1,8 +1,11 @@
 //! SIP (RFC 3261 and its family) without I/O: messages, transactions, dialogs, digest.
 #![forbid(unsafe_code)]
 
+pub mod dialog;
+pub mod digest;
 pub mod header;
 pub mod message;
+pub mod transaction;
 pub mod transport;
 pub mod uri;
 pub mod write;
