@@ -1,1 +1,3 @@
-//! Placeholder.
+//! One running node: configuration, and the rooms wired together.
+
+pub mod config;

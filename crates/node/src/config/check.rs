@@ -1,0 +1,175 @@
+//! The second pass: values that are right alone and wrong together.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use offhook_sip::transport::Transport;
+
+use super::{Config, error::Complaint};
+
+impl Config {
+    /// Everything that is wrong, in the order of the sections.
+    pub(super) fn faults(&self) -> Vec<Complaint> {
+        let mut faults = Vec::new();
+        self.check_listeners(&mut faults);
+        self.check_durations(&mut faults);
+        self.check_media(&mut faults);
+        self.check_files(&mut faults);
+        faults
+    }
+
+    /// What is allowed and yet deserves a word to the operator.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.http.listen.ip().is_loopback() {
+            warnings.push(format!(
+                "http.listen: {} is reachable from outside and speaks plain HTTP: the token and all answers can be read \
+                 on the way",
+                self.http.listen
+            ));
+        }
+        if self.log.unmasked {
+            warnings.push("log.unmasked: the log shows numbers, names and addresses in clear".into());
+        }
+        if !self.tls.verify {
+            warnings.push("tls.verify: the certificates of others are not checked".into());
+        }
+        warnings
+    }
+
+    fn check_listeners(&self, faults: &mut Vec<Complaint>) {
+        if self.sip.listen.is_empty() && !self.http.websocket_sip {
+            complain(
+                faults,
+                "sip.listen",
+                "nothing listens for SIP",
+                "name at least one, as in \"udp://0.0.0.0:5060\"",
+            );
+        }
+        // UDP and the stream transports have port spaces of their own.
+        let mut taken: BTreeMap<(bool, SocketAddr), String> = BTreeMap::new();
+        taken.insert((false, self.http.listen), "http.listen".into());
+        for (index, listener) in self.sip.listen.iter().enumerate() {
+            let key = format!("sip.listen.{index}");
+            let address = listener.address;
+            if address.socket.port() == 0 {
+                continue;
+            }
+            let datagram = address.transport == Transport::Udp;
+            if let Some(other) = taken.insert((datagram, address.socket), key.clone()) {
+                complain(
+                    faults,
+                    &key,
+                    &format!("{address} is taken by {other}"),
+                    "give one of them another port",
+                );
+            }
+        }
+    }
+
+    fn check_durations(&self, faults: &mut Vec<Complaint>) {
+        let (sip, limits, signalling) = (&self.sip, &self.limits, &self.signalling);
+        let ordered = [
+            ("sip.ring_secs", sip.ring_secs.get(), "sip.no_answer_secs", sip.no_answer_secs.get()),
+            (
+                "sip.session_expires_min_secs",
+                sip.session_expires_min_secs.get(),
+                "sip.session_expires_secs",
+                sip.session_expires_secs.get(),
+            ),
+            (
+                "limits.expires_min_secs",
+                limits.expires_min_secs.get(),
+                "limits.expires_default_secs",
+                limits.expires_default_secs.get(),
+            ),
+            (
+                "limits.expires_default_secs",
+                limits.expires_default_secs.get(),
+                "limits.expires_max_secs",
+                limits.expires_max_secs.get(),
+            ),
+            ("signalling.t1_ms", signalling.t1_ms.get(), "signalling.t2_ms", signalling.t2_ms.get()),
+        ];
+        for (small_key, small, large_key, large) in ordered {
+            if small > large {
+                complain(
+                    faults,
+                    small_key,
+                    &format!("{small} is more than {large_key}, which is {large}"),
+                    &format!("lower it to {large}, or raise {large_key}"),
+                );
+            }
+        }
+    }
+
+    fn check_media(&self, faults: &mut Vec<Complaint>) {
+        for (index, listener) in self.sip.listen.iter().enumerate() {
+            let address = listener.address;
+            if address.transport == Transport::Udp && self.media.ports.contains(address.socket.port()) {
+                complain(
+                    faults,
+                    &format!("sip.listen.{index}"),
+                    &format!("{address} lies in media.ports, {}", self.media.ports),
+                    "choose a port outside of it",
+                );
+            }
+        }
+        if self.media.advertise.is_some_and(|address| address.is_unspecified()) {
+            complain(
+                faults,
+                "media.advertise",
+                "nobody can send to an unspecified address",
+                "write the address that phones reach the node at, or leave the key out",
+            );
+        }
+    }
+
+    fn check_files(&self, faults: &mut Vec<Complaint>) {
+        let (certificate, key) = (&self.tls.certificate, &self.tls.key);
+        match (certificate, key) {
+            (Some(_), None) => {
+                complain(
+                    faults,
+                    "tls.certificate",
+                    "has no tls.key",
+                    "name the file of its private key, too",
+                );
+            }
+            (None, Some(_)) => {
+                complain(
+                    faults,
+                    "tls.key",
+                    "has no tls.certificate",
+                    "name the file of its certificate chain, too",
+                );
+            }
+            _ => {}
+        }
+        let named =
+            [("tls.certificate", certificate), ("tls.key", key), ("tls.authorities", &self.tls.authorities)];
+        for (name, file) in named {
+            if let Some(file) = file
+                && !file.is_file()
+            {
+                let what = format!("there is no file {}", file.display());
+                complain(faults, name, &what, "correct the path, or put the file there");
+            }
+        }
+        if self.sip.product.is_empty() || !self.sip.product.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            let what = "not fit for a header";
+            complain(faults, "sip.product", what, "write printable ASCII characters, as in \"Offhook\"");
+        }
+        for (index, number) in self.sip.emergency_numbers.iter().enumerate() {
+            if number.is_empty()
+                || !number.bytes().all(|byte| byte.is_ascii_digit() || b"+*#".contains(&byte))
+            {
+                let key = format!("sip.emergency_numbers.{index}");
+                complain(faults, &key, "not a number", "write digits, as in \"112\"");
+            }
+        }
+    }
+}
+
+fn complain(faults: &mut Vec<Complaint>, key: &str, what: &str, hint: &str) {
+    faults.push(Complaint { key: key.into(), what: what.into(), hint: hint.into() });
+}

@@ -1,0 +1,209 @@
+//! The sections of `offhook.toml`. The docstrings are the reference page's text: unit, meaning, what speaks for more or
+//! less. Bounds are in the types, so that a value that parses is one the node can work with.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use offhook_sip::transport::Transport;
+
+use super::{
+    listen::ListenerConfig,
+    section::{section, words},
+    value::{PortRange, Ranged, WebhookUrl},
+};
+
+section! {
+    /// Where SIP is spoken, and how long things may ring.
+    Sip {
+        /// The sockets. A table instead of a text says what peers shall see where a NAT or load balancer stands
+        /// before the node. TLS and WSS take their certificate from `[tls]`. SIP over plain WebSocket is also served
+        /// at `/sip` of `[http]`.
+        listen: Vec<ListenerConfig> = default_listeners(),
+        /// What the Server and User-Agent headers say. The version is left out on purpose.
+        product: String = "Offhook".into(),
+        /// Seconds a group of devices may ring before the next group is tried.
+        ring_secs: Ranged<5, 180> = Ranged::of(30),
+        /// Seconds a call may stay unanswered in all. 180 is Timer C of RFC 3261 §16.6.
+        no_answer_secs: Ranged<10, 180> = Ranged::of(120),
+        /// Seconds between the session refreshes the node asks for (RFC 4028 §4). Shorter finds dead calls sooner, for
+        /// more messages.
+        session_expires_secs: Ranged<90, 86_400> = Ranged::of(1800),
+        /// Seconds between refreshes below which a request is refused with 422 (RFC 4028 §5).
+        session_expires_min_secs: Ranged<90, 86_400> = Ranged::of(90),
+        /// Numbers that every line may call, whatever its permission.
+        emergency_numbers: Vec<String> =
+            offhook_switch::directory::EMERGENCY_NUMBERS.iter().map(|&number| number.into()).collect(),
+    }
+}
+
+section! {
+    /// The API, the metrics, and SIP over WebSocket.
+    Http {
+        /// The socket. It speaks plain HTTP: leave it on a loopback address and put a TLS server before it to reach it
+        /// from elsewhere.
+        listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+        /// Whether `/sip` takes SIP over WebSocket (RFC 7118).
+        websocket_sip: bool = true,
+        /// Seconds after which an unfinished request is answered with 503. Streams of events and traces are excepted.
+        request_timeout_secs: Ranged<1, 300> = Ranged::of(30),
+        /// Bytes a request's body may have. `offhook apply` sends a whole site in one.
+        body_max_bytes: Ranged<65_536, 67_108_864> = Ranged::of(4_194_304),
+    }
+}
+
+section! {
+    /// RTP and RTCP.
+    Media {
+        /// UDP ports, two for each audio or video stream of each leg.
+        ports: PortRange = PortRange { first: 20_000, last: 49_999 },
+        /// The address written into session descriptions instead of the local one, behind a static NAT.
+        advertise: Option<IpAddr> = None,
+        /// The differentiated services code point on outgoing media; 46 is expedited forwarding (RFC 4594).
+        dscp: Ranged<0, 63> = Ranged::of(46),
+        /// Seconds of silence in both directions that end a call; 0 never does.
+        silence_secs: Ranged<0, 86_400> = Ranged::of(60),
+        /// Whether media goes through the node. Without it the endpoints must reach each other, and there are no
+        /// statistics and no silence check.
+        anchor: bool = true,
+        /// Threads that relay; 0 starts one for every two processors.
+        workers: Ranged<0, 256> = Ranged::of(0),
+    }
+}
+
+section! {
+    /// Where data is kept.
+    Storage {
+        /// The directory of the database, the API's token and the self-signed certificate. Made at the first start,
+        /// readable by its owner only.
+        data: PathBuf = PathBuf::from("./data"),
+        /// Days that call records are kept.
+        records_days: Ranged<1, 3650> = Ranged::of(90),
+    }
+}
+
+section! {
+    /// How much is let in. What is over a limit is refused with a status that says so, and counted.
+    Limits {
+        /// Calls at once.
+        calls: Ranged<1, 1_000_000> = Ranged::of(10_000),
+        /// Seconds after which an answered call is ended.
+        call_duration_max_secs: Ranged<60, 604_800> = Ranged::of(43_200),
+        /// Bindings at once, all lines together.
+        bindings: Ranged<1, 10_000_000> = Ranged::of(200_000),
+        /// Seconds a registration must last at least; less is refused with 423 (RFC 3261 §10.3).
+        expires_min_secs: Ranged<10, 86_400> = Ranged::of(60),
+        /// Seconds a registration lasts that asks for none.
+        expires_default_secs: Ranged<10, 86_400> = Ranged::of(3600),
+        /// Seconds a registration lasts at most; more is shortened to this.
+        expires_max_secs: Ranged<10, 604_800> = Ranged::of(86_400),
+        /// Requests a second from one address; known peers are excepted.
+        requests_per_source_per_sec: Ranged<1, 1_000_000> = Ranged::of(100),
+        /// Requests that one address may send at once before the rate counts.
+        requests_burst: Ranged<1, 1_000_000> = Ranged::of(300),
+        /// Wrong passwords a minute from one address; after that its credentials are not looked at for a while.
+        auth_failures_per_source_per_min: Ranged<1, 10_000> = Ranged::of(10),
+        /// Stream connections at once, all listeners together.
+        connections: Ranged<1, 1_000_000> = Ranged::of(20_000),
+        /// Stream connections at once from one address.
+        connections_per_source: Ranged<1, 1_000_000> = Ranged::of(200),
+        /// Bytes of one SIP message over a stream; a datagram cannot be longer than 65,535.
+        message_max_bytes: Ranged<4_096, 1_048_576> = Ranged::of(65_535),
+        /// Seconds that running calls may take to end while the node drains.
+        drain_secs: Ranged<0, 86_400> = Ranged::of(300),
+    }
+}
+
+section! {
+    /// Certificates. Files are read again when they change; live connections are not touched.
+    Tls {
+        /// PEM file with the certificate chain, the node's own first. Without it a self-signed one is made in the data
+        /// directory at the first start.
+        certificate: Option<PathBuf> = None,
+        /// PEM file with the private key of `certificate`.
+        key: Option<PathBuf> = None,
+        /// PEM file with certificates of authorities that are trusted besides the system's when the node connects to
+        /// others.
+        authorities: Option<PathBuf> = None,
+        /// Whether the certificates of others are checked when the node connects to them (RFC 5922 §7).
+        verify: bool = true,
+    }
+}
+
+words! {
+    /// How much is logged.
+    LogLevel {
+        /// An operator must act.
+        Error = "error",
+        /// Odd, and recovered from.
+        Warn = "warn",
+        /// Starts, stops, and some three lines a call.
+        Info = "info",
+        /// Every message.
+        Debug = "debug",
+        /// Every packet; left out of release builds.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How log lines look.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line, for collectors.
+        Json = "json",
+    }
+}
+
+section! {
+    /// What is written of the node's own work, to standard error.
+    Log {
+        /// The least weighty level that is written. The environment's `RUST_LOG` goes before it.
+        level: LogLevel = LogLevel::Info,
+        /// For people or for collectors.
+        format: LogFormat = LogFormat::Text,
+        /// Whether numbers, names and addresses are written in clear. Whoever reads the log then reads who called whom.
+        unmasked: bool = false,
+    }
+}
+
+section! {
+    /// Waking sleeping devices (RFC 8599).
+    Push {
+        /// Where the node sends a POST with the push parameters of a device before it calls it. Without it nobody is
+        /// woken.
+        webhook: Option<WebhookUrl> = None,
+        /// Milliseconds the webhook may take to answer.
+        timeout_ms: Ranged<100, 30_000> = Ranged::of(3000),
+        /// Seconds a woken device has to register again before the call goes on without it.
+        wait_secs: Ranged<1, 60> = Ranged::of(10),
+    }
+}
+
+section! {
+    /// Threads and timers of the signalling.
+    Signalling {
+        /// Threads; 0 starts one for every processor.
+        workers: Ranged<0, 256> = Ranged::of(0),
+        /// Milliseconds a message is expected to need to the other side and back: T1 of RFC 3261 §17.
+        t1_ms: Ranged<50, 5000> = Ranged::of(500),
+        /// Milliseconds between retransmissions at most: T2 of RFC 3261 §17.
+        t2_ms: Ranged<500, 30_000> = Ranged::of(4000),
+        /// Milliseconds a message may stay in the network: T4 of RFC 3261 §17.
+        t4_ms: Ranged<500, 30_000> = Ranged::of(5000),
+    }
+}
+
+/// UDP and TCP on 5060, TLS on 5061, every address of both families.
+fn default_listeners() -> Vec<ListenerConfig> {
+    let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    [Transport::Udp, Transport::Tcp, Transport::Tls]
+        .into_iter()
+        .flat_map(|transport| {
+            everywhere
+                .map(|ip| ListenerConfig::plain(transport, SocketAddr::new(ip, transport.default_port())))
+        })
+        .collect()
+}
