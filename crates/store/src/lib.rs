@@ -1,1 +1,36 @@
-//! Placeholder.
+//! What outlives the process: configuration, bindings, call records, API tokens, in two SQLite files.
+//!
+//! Call control never waits for this crate. It reads an immutable [`Directory`](offhook_switch::directory::Directory)
+//! that [`Store::load_directory`] makes, and gives its facts to [`RecordWriter`] and [`BindingWriter`], which take them
+//! without blocking.
+#![forbid(unsafe_code)]
+
+mod access;
+mod check;
+mod database;
+mod edit;
+mod error;
+mod password;
+mod record;
+mod record_row;
+mod record_writer;
+mod secret_key;
+mod site;
+mod spec;
+mod store;
+mod token;
+
+pub use access::{Access, AccessLogBroken, NoReason};
+pub use check::{Fault, Problem};
+pub use edit::{Author, Change, EditError, MadePassword};
+pub use error::{OpenError, StoreError};
+pub use password::{generate_password, hash_password};
+pub use record::{BadCursor, Cursor, Page, RECORD_RETENTION, RECORDS_PER_PAGE_MAX, RecordFilter};
+pub use record_writer::{QUEUE_MAX, QueueFull, RecordStatus, RecordWriter};
+pub use site::Site;
+pub use spec::{
+    BINDINGS_MAX_DEFAULT, DeviceSpec, FieldChange, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineChange,
+    LineSpec, PEER_CALLS_MAX_DEFAULT, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec,
+};
+pub use store::Store;
+pub use token::{Role, Token, TokenError};

@@ -1,0 +1,267 @@
+//! Reading the whole configuration in one pass per table.
+
+use std::collections::HashMap;
+
+use futures_util::TryStreamExt;
+use offhook_base::{DataSubject, Personal};
+use offhook_switch::directory::{
+    CallPermission, Device, Directory, Line, LineId, PasswordHashes, Peer, PeerId, Tenant, User,
+};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+use crate::{error::StoreError, secret_key::SecretKey, store::Store};
+
+/// Everything configured, in the order of its making.
+#[derive(Clone, Debug, Default)]
+pub struct Site {
+    /// The number of changes so far; it moves with every one.
+    pub generation: u64,
+    /// All tenants.
+    pub tenants: Vec<Tenant>,
+    /// All users.
+    pub users: Vec<User>,
+    /// All devices.
+    pub devices: Vec<Device>,
+    /// All lines.
+    pub lines: Vec<Line>,
+    /// All peers.
+    pub peers: Vec<Peer>,
+}
+
+impl Site {
+    /// The snapshot that workers read.
+    pub fn into_directory(self) -> Directory {
+        Directory::new(self.tenants, self.users, self.devices, self.lines, self.peers)
+    }
+}
+
+impl Store {
+    /// Reads all that is configured, as of one moment.
+    pub async fn load_site(&self) -> Result<Site, StoreError> {
+        let failed = self.site_database().failed();
+        let mut reader = self.site_database().readers().begin().await.map_err(failed)?;
+        let connection = &mut *reader;
+        let generation = generation(connection).await.map_err(failed)?;
+        let (tenants, names) = tenants(connection).await.map_err(failed)?;
+        Ok(Site {
+            generation,
+            tenants,
+            users: users(connection, &names).await.map_err(failed)?,
+            devices: devices(connection, &names).await.map_err(failed)?,
+            lines: self.all_lines(connection, &names).await?,
+            peers: self.all_peers(connection, &names).await?,
+        })
+    }
+
+    /// The snapshot that workers read. 100,000 lines take a fraction of a second.
+    pub async fn load_directory(&self) -> Result<Directory, StoreError> {
+        Ok(self.load_site().await?.into_directory())
+    }
+
+    async fn all_lines(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &TenantNames,
+    ) -> Result<Vec<Line>, StoreError> {
+        let failed = self.site_database().failed();
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM lines")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed)?;
+        let mut lines = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
+        let mut rows = sqlx::query(ALL_LINES).fetch(connection);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            lines.push(
+                line_of_row(&row, names).map_err(failed)?.map_err(|what| damaged("lines", &row, what))?,
+            );
+        }
+        Ok(lines)
+    }
+
+    async fn all_peers(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &TenantNames,
+    ) -> Result<Vec<Peer>, StoreError> {
+        let failed = self.site_database().failed();
+        let rows = sqlx::query(ALL_PEERS).fetch_all(connection).await.map_err(failed)?;
+        let peer = |row: &SqliteRow| {
+            peer_of_row(row, names, self.key()).map_err(failed)?.map_err(|what| damaged("peers", row, what))
+        };
+        rows.iter().map(peer).collect()
+    }
+}
+
+/// Tenants' names by their numbers.
+pub(crate) type TenantNames = HashMap<i64, Box<str>>;
+
+pub(crate) async fn generation(connection: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let value: i64 =
+        sqlx::query_scalar("SELECT value FROM node WHERE key = 'generation'").fetch_one(connection).await?;
+    Ok(u64::try_from(value).unwrap_or_default())
+}
+
+async fn tenants(connection: &mut SqliteConnection) -> Result<(Vec<Tenant>, TenantNames), sqlx::Error> {
+    let rows: Vec<(i64, Box<str>, Box<str>)> =
+        sqlx::query_as("SELECT id, name, realm FROM tenants ORDER BY id").fetch_all(&mut *connection).await?;
+    let domains: Vec<(i64, Box<str>)> =
+        sqlx::query_as("SELECT tenant_id, domain FROM domains ORDER BY tenant_id, position")
+            .fetch_all(connection)
+            .await?;
+    let mut by_tenant: HashMap<i64, Vec<Box<str>>> = HashMap::new();
+    for (tenant, domain) in domains {
+        by_tenant.entry(tenant).or_default().push(domain);
+    }
+    let names = rows.iter().map(|(id, name, _)| (*id, name.clone())).collect();
+    let tenants = rows
+        .into_iter()
+        .map(|(id, name, realm)| Tenant { name, domains: by_tenant.remove(&id).unwrap_or_default(), realm })
+        .collect();
+    Ok((tenants, names))
+}
+
+async fn users(connection: &mut SqliteConnection, names: &TenantNames) -> Result<Vec<User>, sqlx::Error> {
+    let rows: Vec<(i64, Box<str>, Option<String>)> =
+        sqlx::query_as("SELECT tenant_id, name, full_name FROM users ORDER BY id")
+            .fetch_all(connection)
+            .await?;
+    let user = |(tenant, name, full_name): (i64, _, Option<String>)| User {
+        name,
+        tenant: name_of(names, tenant),
+        full_name: full_name.map(|name| Personal::new(name, DataSubject::Subscriber)),
+    };
+    Ok(rows.into_iter().map(user).collect())
+}
+
+async fn devices(connection: &mut SqliteConnection, names: &TenantNames) -> Result<Vec<Device>, sqlx::Error> {
+    type DeviceRow = (i64, i64, Box<str>, Box<str>, Option<Box<str>>);
+    let rows: Vec<DeviceRow> =
+        sqlx::query_as("SELECT id, tenant_id, name, kind, instance FROM devices ORDER BY id")
+            .fetch_all(&mut *connection)
+            .await?;
+    let held: Vec<(i64, Box<str>)> = sqlx::query_as(
+        "SELECT device_id, lines.name FROM device_lines JOIN lines ON lines.id = line_id ORDER BY device_id, position",
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut by_device: HashMap<i64, Vec<Box<str>>> = HashMap::new();
+    for (device, line) in held {
+        by_device.entry(device).or_default().push(line);
+    }
+    let device = |(id, tenant, name, kind, instance): DeviceRow| Device {
+        name,
+        tenant: name_of(names, tenant),
+        kind,
+        instance,
+        lines: by_device.remove(&id).unwrap_or_default(),
+    };
+    Ok(rows.into_iter().map(device).collect())
+}
+
+const ALL_LINES: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
+     password_md5, password_sha256, may_call, bindings_max, calls_max \
+     FROM lines LEFT JOIN users ON users.id = user_id ORDER BY lines.id";
+
+/// One line, by tenant and name.
+pub(crate) const ONE_LINE: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
+     password_md5, password_sha256, may_call, bindings_max, calls_max \
+     FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.tenant_id = ? AND lines.name = ?";
+
+/// The outer error is the database's, the inner one says which column holds nonsense.
+type Decoded<T> = Result<Result<T, &'static str>, sqlx::Error>;
+
+/// Reads a row of `ALL_LINES` or [`ONE_LINE`].
+pub(crate) fn line_of_row(row: &SqliteRow, names: &TenantNames) -> Decoded<Line> {
+    let md5: &str = row.try_get(6)?;
+    let sha256: &str = row.try_get(7)?;
+    let (Ok(md5), Ok(sha256)) = (md5.as_bytes().try_into(), sha256.as_bytes().try_into()) else {
+        return Ok(Err("a password hash has the wrong length"));
+    };
+    let Some(may_call) = permission_of(row.try_get(8)?) else {
+        return Ok(Err("unknown permission"));
+    };
+    Ok(Ok(Line {
+        id: LineId(row.try_get::<i64, _>(0)?.cast_unsigned()),
+        tenant: name_of(names, row.try_get(1)?),
+        name: row.try_get::<&str, _>(2)?.into(),
+        display_name: row.try_get::<Option<&str>, _>(3)?.map(Line::display_name_of),
+        user: row.try_get::<Option<&str>, _>(4)?.map(Into::into),
+        enabled: row.try_get(5)?,
+        password: PasswordHashes { md5, sha256 },
+        may_call,
+        bindings_max: row.try_get(9)?,
+        calls_max: row.try_get(10)?,
+    }))
+}
+
+const ALL_PEERS: &str = "SELECT id, tenant_id, name, enabled, sources, host, port, transport, username, secret, \
+     prefixes, may_call, calls_max, anchor_media FROM peers ORDER BY id";
+
+/// One peer, by tenant and name.
+pub(crate) const ONE_PEER: &str = "SELECT id, tenant_id, name, enabled, sources, host, port, transport, username, secret, \
+     prefixes, may_call, calls_max, anchor_media FROM peers WHERE tenant_id = ? AND name = ?";
+
+/// Reads a row of `ALL_PEERS` or [`ONE_PEER`].
+pub(crate) fn peer_of_row(row: &SqliteRow, names: &TenantNames, key: &SecretKey) -> Decoded<Peer> {
+    let tenant = name_of(names, row.try_get(1)?);
+    let name: Box<str> = row.try_get(2)?;
+    let Ok(sources) = serde_json::from_str::<Vec<String>>(row.try_get(4)?) else {
+        return Ok(Err("the sources are no list"));
+    };
+    let Ok(sources) = sources.iter().map(|range| range.parse()).collect() else {
+        return Ok(Err("a source is no address range"));
+    };
+    let Ok(prefixes) = serde_json::from_str(row.try_get(10)?) else {
+        return Ok(Err("the prefixes are no list"));
+    };
+    let Ok(transport) = row.try_get::<Option<&str>, _>(7)?.map(str::parse).transpose() else {
+        return Ok(Err("unknown transport"));
+    };
+    let Some(may_call) = permission_of(row.try_get(11)?) else {
+        return Ok(Err("unknown permission"));
+    };
+    let sealed: Option<&[u8]> = row.try_get(9)?;
+    let Ok(secret) = sealed.map(|sealed| key.open_sealed(sealed, &secret_owner(&tenant, &name))).transpose()
+    else {
+        return Ok(Err("the secret does not open with this node's key"));
+    };
+    Ok(Ok(Peer {
+        id: PeerId(row.try_get::<i64, _>(0)?.cast_unsigned()),
+        name,
+        tenant,
+        enabled: row.try_get(3)?,
+        sources,
+        host: row.try_get(5)?,
+        port: row.try_get(6)?,
+        transport,
+        username: row.try_get(8)?,
+        secret,
+        prefixes,
+        may_call,
+        calls_max: row.try_get(12)?,
+        anchor_media: row.try_get(13)?,
+    }))
+}
+
+/// What a peer's sealed secret is bound to.
+pub(crate) fn secret_owner(tenant: &str, peer: &str) -> String {
+    format!("{tenant}/{peer}")
+}
+
+fn permission_of(text: &str) -> Option<CallPermission> {
+    match text {
+        "inside" => Some(CallPermission::Inside),
+        "outside" => Some(CallPermission::Outside),
+        _ => None,
+    }
+}
+
+/// Foreign keys make sure that the tenant is there.
+fn name_of(names: &TenantNames, tenant: i64) -> Box<str> {
+    names.get(&tenant).cloned().unwrap_or_default()
+}
+
+pub(crate) fn damaged(table: &'static str, row: &SqliteRow, what: &'static str) -> StoreError {
+    let number: i64 = row.try_get(0).unwrap_or_default();
+    StoreError::Damaged { table, row: number.to_string(), what }
+}
