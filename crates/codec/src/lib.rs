@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Sound as numbers: G.711, tones, levels.
+//!
+//! Samples are linear PCM, `i16`, one channel. Levels are in dBm0 ([`Dbm0`]), the unit of telephony: a sine whose peaks
+//! just reach full scale has +3.17 dBm0.
+//!
+//! ```
+//! use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator};
+//! let mut generator = ToneGenerator::new(8000, &[(440.0, Dbm0(-10.0))]).unwrap();
+//! let mut samples = [0i16; 400];
+//! generator.fill(&mut samples);
+//!
+//! let mut wire = [0u8; 400];
+//! G711::ALaw.encode(&samples, &mut wire);
+//! G711::ALaw.decode(&wire, &mut samples);
+//!
+//! let mut detector = ToneDetector::new(8000, 440.0, 400).unwrap();
+//! let reading = detector.feed(&samples).unwrap();
+//! assert!(reading.is_tone(Dbm0(-11.0), 20.0));
+//! ```
+#![forbid(unsafe_code)]
+
+mod detector;
+mod g711;
+mod level;
+mod tone;
+
+pub use detector::{ToneDetector, ToneReading};
+pub use g711::G711;
+pub use level::{Dbm0, LevelMeter};
+pub use tone::ToneGenerator;
