@@ -4,6 +4,9 @@
 
 pub mod directory;
 pub mod fact;
+pub mod gate;
+pub mod lines;
 pub mod media;
 pub mod record;
+pub mod registrar;
 pub mod summary;

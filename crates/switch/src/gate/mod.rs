@@ -1,0 +1,204 @@
+//! Authentication: who a request really comes from (RFC 3261 §22, RFC 7616, RFC 8760).
+//!
+//! A line proves itself by digest, with SHA-256 or MD5, against the hashes in the directory. The proof is a value,
+//! [`Authenticated`], that only this module makes; what needs an identity asks for it.
+//!
+//! From outside, an unknown line, a disabled line and a wrong password are one case: the same answer after the same
+//! work, since a decoy's password is checked where there is none. A nonce that is not fresh is answered with
+//! `stale=true` before any password is looked at, so that it tells nothing about one either.
+
+mod verify;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use offhook_base::{Moment, Random};
+use offhook_edge::{Edge, Verdict};
+use offhook_sip::{
+    digest::{Algorithm, NonceCounts, NonceIssuer},
+    header::{HeaderName, NameAddr, Quoted},
+    message::{Method, Request, StatusCode},
+    uri::Uri,
+};
+
+use self::verify::{Outcome, Proof};
+use crate::{
+    directory::{Directory, Line, PasswordHashes, Tenant},
+    fact::Refusal,
+};
+
+/// The proof that a request comes from a line. Only [`Gate::authenticate`] makes one.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    line: Arc<Line>,
+}
+
+impl Authenticated {
+    /// The line, as the directory had it.
+    pub const fn line(&self) -> &Arc<Line> {
+        &self.line
+    }
+}
+
+/// Why a request may not go on, and the answer to it.
+#[derive(Clone)]
+pub struct Denied {
+    /// The response to send.
+    pub response: Bytes,
+    /// Its status.
+    pub status: StatusCode,
+    /// What to count; `None` for a challenge that belongs to the normal course of things: the first one, and one for
+    /// a nonce that is no longer fresh.
+    pub refusal: Option<Refusal>,
+}
+
+/// What the gate must know besides the request.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Where the request came from.
+    pub source: SocketAddr,
+    /// Who there is.
+    pub directory: &'a Directory,
+    /// Whether a host (without brackets) is an address or name of this node.
+    pub is_our_host: &'a dyn Fn(&str) -> bool,
+    /// Now.
+    pub now: Moment,
+}
+
+/// Challenges requests and checks what comes back.
+pub struct Gate {
+    issuer: NonceIssuer,
+    counts: NonceCounts,
+    random: Random,
+    /// Checked where there is no line, so that it takes as long as where there is one.
+    decoy: PasswordHashes,
+}
+
+impl Gate {
+    /// A gate whose nonces are made with `key` and live for `nonce_lifetime`. Workers that share a key accept each
+    /// other's nonces, but count their uses apart: a device's requests must come to one worker.
+    pub fn new(key: &[u8; 32], nonce_lifetime: Duration, nonces_max: usize, mut random: Random) -> Self {
+        let mut digit = || b"0123456789abcdef"[(random.next_u32() & 15) as usize];
+        let decoy = PasswordHashes {
+            md5: std::array::from_fn(|_| digit()),
+            sha256: std::array::from_fn(|_| digit()),
+        };
+        let issuer = NonceIssuer::with_key(key, nonce_lifetime);
+        Self { issuer, counts: NonceCounts::new(nonces_max), random, decoy }
+    }
+
+    /// Finds out which line sent `request`, or answers it: 401 (REGISTER) or 407 with challenges, 403 if the line
+    /// speaks for another, 404 for a foreign domain, 503 while the source is penalised for wrong passwords. Wrong
+    /// credentials are reported to `edge`. Not for ACK and CANCEL, which cannot be challenged (RFC 3261 §22.1).
+    ///
+    /// # Errors
+    /// [`Denied`] with the response, written by means of `out`.
+    pub fn authenticate(
+        &mut self,
+        request: &Request,
+        around: &Surroundings<'_>,
+        edge: &mut Edge,
+        to_tag: &str,
+        out: &mut BytesMut,
+    ) -> Result<Authenticated, Denied> {
+        let realm_error = |status, refusal, out: &mut BytesMut| Denied {
+            response: request.respond(out, status, Some(to_tag)).finish(),
+            status,
+            refusal: Some(refusal),
+        };
+        let Some(tenant) = tenant_of(request, around) else {
+            return Err(realm_error(StatusCode::NOT_FOUND, Refusal::ForeignDomain, out));
+        };
+        let Some(proof) = Proof::find(request, &tenant.realm) else {
+            return Err(self.challenge(request, tenant, around.now, false, None, to_tag, out));
+        };
+        let now = around.now;
+        if let Verdict::Refuse { retry_after, .. } = edge.admit_credentials(around.source, now.instant) {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let mut response = request.respond(out, status, Some(to_tag));
+            response.header(&HeaderName::RetryAfter, retry_after.as_secs());
+            let refusal = Some(Refusal::AuthenticationRate);
+            return Err(Denied { response: response.finish(), status, refusal });
+        }
+        match proof.check(request, tenant, around.directory, self, now) {
+            Outcome::Right(line) if speaks_for_itself(request, tenant, &line, around) => {
+                Ok(Authenticated { line })
+            }
+            Outcome::Right(_) => Err(realm_error(StatusCode::FORBIDDEN, Refusal::NotPermitted, out)),
+            Outcome::Stale => Err(self.challenge(request, tenant, now, true, None, to_tag, out)),
+            Outcome::Wrong => {
+                edge.authentication_failed(around.source, now.instant);
+                let refusal = Some(Refusal::Unauthenticated);
+                Err(self.challenge(request, tenant, now, false, refusal, to_tag, out))
+            }
+            Outcome::OtherUri => Err(realm_error(StatusCode::BAD_REQUEST, Refusal::Malformed, out)),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a challenge is an answer and needs what every answer needs"
+    )]
+    fn challenge(
+        &mut self,
+        request: &Request,
+        tenant: &Tenant,
+        now: Moment,
+        stale: bool,
+        refusal: Option<Refusal>,
+        to_tag: &str,
+        out: &mut BytesMut,
+    ) -> Denied {
+        let (status, header) = match request.method() {
+            Method::Register => (StatusCode::UNAUTHORIZED, HeaderName::WwwAuthenticate),
+            _ => (StatusCode::PROXY_AUTHENTICATION_REQUIRED, HeaderName::ProxyAuthenticate),
+        };
+        let nonce = self.issuer.issue(&mut self.random, now.utc);
+        let mut response = request.respond(out, status, Some(to_tag));
+        // RFC 8760 §2.3: the one we like best stands first.
+        for algorithm in [Algorithm::SHA_256, Algorithm::MD5] {
+            let realm = Quoted(&tenant.realm);
+            let stale = if stale { ", stale=true" } else { "" };
+            let text = format_args!(
+                "Digest realm={realm}, nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
+            );
+            response.header(&header, text);
+        }
+        Denied { response: response.finish(), status, refusal }
+    }
+}
+
+/// The tenant in whose name the request is made: by the address of record for REGISTER (RFC 3261 §10.3), otherwise by
+/// the caller's own domain, or by the Request-URI's where the caller hides its own (RFC 3323 §4.1).
+fn tenant_of<'d>(request: &Request, around: &Surroundings<'d>) -> Option<&'d Arc<Tenant>> {
+    let of_uri = |uri: &str| tenant_of_uri(&Uri::parse(uri).ok()?, around);
+    let headers = request.headers();
+    if *request.method() == Method::Register {
+        return of_uri(headers.to().ok()?.uri);
+    }
+    headers.from().ok().and_then(|from| of_uri(from.uri)).or_else(|| of_uri(request.uri()))
+}
+
+fn tenant_of_uri<'d>(uri: &Uri<'_>, around: &Surroundings<'d>) -> Option<&'d Arc<Tenant>> {
+    let host = uri.host_without_brackets();
+    if host.is_empty() {
+        return None;
+    }
+    around.directory.tenant_of_domain(host, || (around.is_our_host)(host))
+}
+
+/// A line registers only its own address of record, and calls under no other line's.
+fn speaks_for_itself(request: &Request, tenant: &Tenant, line: &Line, around: &Surroundings<'_>) -> bool {
+    let own_name = |uri: &Uri<'_>| uri.user_unescaped().is_some_and(|user| *user == *line.name);
+    let parsed = |address: Option<NameAddr<'_>>| {
+        address.and_then(|address| Uri::parse(address.uri).ok()).map(|uri| {
+            (own_name(&uri), tenant_of_uri(&uri, around).is_some_and(|owner| owner.name == tenant.name))
+        })
+    };
+    let headers = request.headers();
+    if *request.method() == Method::Register {
+        return parsed(headers.to().ok()) == Some((true, true));
+    }
+    // Outside of our domains it may call itself what it likes: what the callee sees is made from the line.
+    parsed(headers.from().ok()) != Some((false, true))
+}
