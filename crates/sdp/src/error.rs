@@ -13,6 +13,13 @@ pub struct SdpError {
     pub fault: Fault,
 }
 
+impl SdpError {
+    /// Status that refuses a request with such a body.
+    pub const fn status(self) -> u16 {
+        400
+    }
+}
+
 /// What is wrong with a line of a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Fault {

@@ -39,7 +39,7 @@ mod session;
 mod stream;
 
 pub use address::{Connection, Host, MediaAddress, Origin, OwnOrigin};
-pub use anchor::{AnchorPlan, CryptoPlan, MediaPlan, RtcpMuxPlan, anchor};
+pub use anchor::{AnchorPlan, CryptoPlan, MediaPlan, RtcpMuxPlan, anchor, anchored};
 pub use attribute::Attribute;
 pub use compose::AudioDescription;
 pub use crypto::{Crypto, CryptoError, CryptoSuite, MasterKey, Mki};

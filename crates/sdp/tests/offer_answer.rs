@@ -166,6 +166,19 @@ fn glare_of_invites_is_491_and_a_second_invite_is_500_with_retry_after() {
 }
 
 #[test]
+fn an_invite_that_overtakes_the_ack_stands_for_it_unless_the_ack_must_answer() {
+    let mut callee = OfferAnswer::new();
+    callee.receive(Some(&audio(1)), Invite).unwrap();
+    callee.answer_sent(audio(10), Success).unwrap();
+    assert_eq!(callee.receive(Some(&audio(2)), Invite), Ok(Received::Offer { changed: true }));
+
+    let mut late = OfferAnswer::new();
+    late.receive(None, Invite).unwrap();
+    late.offer_sent(audio(1), Success).unwrap();
+    assert_eq!(late.receive(Some(&audio(2)), Invite), Err(Refusal::Glare));
+}
+
+#[test]
 fn glare_of_updates_is_491_and_a_second_update_is_500_with_retry_after() {
     for ours in [Invite, Update] {
         let mut dialog = established();

@@ -25,4 +25,4 @@ mod plan;
 mod rewrite;
 
 pub use plan::{AnchorPlan, CryptoPlan, MediaPlan, RtcpMuxPlan};
-pub use rewrite::anchor;
+pub use rewrite::{anchor, anchored};

@@ -8,14 +8,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::filter::Filter;
 use super::{AnchorPlan, CryptoPlan, MediaPlan, RtcpMuxPlan};
 use crate::address::WireAddress;
-use crate::{Attribute, Direction, MediaDescription, SessionDescription};
+use crate::{Attribute, Direction, MediaDescription, SdpError, SessionDescription};
 
 /// Room for what we add per stream beside what was there, bytes.
 const ADDED_BYTES: usize = 256;
 
 /// Rewrites `sdp` for the other leg by `plan`; the [module](crate::anchor) says what becomes of each line.
 ///
-/// The result reads back with [`SessionDescription::parse`].
+/// The result reads back with [`SessionDescription::parse`], unless `sdp` is so near the limits of size that what we
+/// add goes beyond them.
 pub fn anchor(sdp: &SessionDescription, plan: &AnchorPlan) -> Bytes {
     let mut writer = Writer {
         out: BytesMut::with_capacity(sdp.bytes().len() + ADDED_BYTES * (sdp.media_count() + 1)),
@@ -33,11 +34,19 @@ pub fn anchor(sdp: &SessionDescription, plan: &AnchorPlan) -> Bytes {
     writer.out.freeze()
 }
 
+/// [`anchor`], read back: for an owner that keeps what it sent.
+///
+/// # Errors
+/// The rewritten description is beyond the limits of size.
+pub fn anchored(sdp: &SessionDescription, plan: &AnchorPlan) -> Result<SessionDescription, SdpError> {
+    SessionDescription::parse(anchor(sdp, plan))
+}
+
 struct Writer<'a> {
     out: BytesMut,
     sdp: &'a SessionDescription,
     filter: Filter<'a>,
-    /// The address of the session's `c=` line, if one is written.
+    /// The address of the session's `c=` line.
     session_address: IpAddr,
     written: fmt::Result,
 }
@@ -52,7 +61,6 @@ impl Writer<'_> {
         self.line(b'o', format_args!("{}", plan.origin));
         self.line(b's', format_args!("-"));
         let mut timed = false;
-        // Always there, so that no stream depends on a c= of its own.
         self.line(b'c', format_args!("{}", WireAddress(self.session_address)));
         for index in self.sdp.session_range() {
             let (letter, value) = self.sdp.line(index);
@@ -83,7 +91,10 @@ impl Writer<'_> {
         // Keys of the session (a DTLS fingerprint) pass only if every stream passes its keys.
         let keeps_keys =
             plan.media.iter().all(|media| media.rtp.is_none() || matches!(media.crypto, CryptoPlan::Pass));
-        if self.filter.passes(&Attribute::split(text), keeps_keys) {
+        let attribute = Attribute::split(text);
+        // These two belong to streams; a session that has them would undo our plan for each.
+        let of_stream = attribute.is("rtcp") || attribute.is("rtcp-mux");
+        if !of_stream && self.filter.passes(&attribute, keeps_keys) {
             self.raw(b'a', text.as_bytes());
         }
     }

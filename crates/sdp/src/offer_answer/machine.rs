@@ -84,6 +84,8 @@ struct Invite {
     inviter: Inviter,
     /// The INVITE came or went without an offer, and none has been made since.
     offer_wanted: bool,
+    /// We sent a 2xx to it: only its ACK is missing.
+    success_sent: bool,
     /// The session when the INVITE began.
     before: Option<Session>,
 }
@@ -185,7 +187,17 @@ impl OfferAnswer {
         let session = Session { local: answer, remote: offer.clone(), offered_by_us: false };
         let offered_in = *offered_in;
         self.settle(session, offered_in);
+        if carrier == Carrier::Success {
+            self.success_sent();
+        }
         Ok(())
+    }
+
+    /// We sent a 2xx to the other end's INVITE. To be told only where the 2xx carries no description.
+    pub const fn success_sent(&mut self) {
+        if let Some(invite) = &mut self.invite {
+            invite.success_sent = true;
+        }
     }
 
     /// A message came, with its description if it has one.
@@ -284,9 +296,11 @@ impl OfferAnswer {
             (Some(Invite { inviter: Inviter::Us, .. }), _) | (None, State::OfferSent { .. }) => {
                 return Err(Refusal::Glare); // RFC 3261 §14.2
             }
-            (Some(Invite { inviter: Inviter::Them, .. }), _) | (None, State::OfferReceived { .. }) => {
-                return Err(Refusal::OfferPending);
-            }
+            // The INVITE overtook the ACK with the answer we wait for.
+            (Some(_), State::OfferSent { carrier: Carrier::Success, .. }) => return Err(Refusal::Glare),
+            // It overtook an ACK that has nothing more to say: it stands for it (RFC 5407 §3.1.4).
+            (Some(Invite { success_sent: true, .. }), State::Stable) => {}
+            (Some(_), _) | (None, State::OfferReceived { .. }) => return Err(Refusal::OfferPending),
             (None, State::Stable) => {}
         }
         match sdp {
@@ -413,6 +427,7 @@ impl OfferAnswer {
     }
 
     fn begin_invite(&mut self, inviter: Inviter, offer_wanted: bool) {
-        self.invite = Some(Invite { inviter, offer_wanted, before: self.session.clone() });
+        self.invite =
+            Some(Invite { inviter, offer_wanted, success_sent: false, before: self.session.clone() });
     }
 }
