@@ -5,6 +5,8 @@ pub mod dialog;
 pub mod digest;
 pub mod header;
 pub mod message;
+pub mod reliable;
+pub mod session_timer;
 pub mod transaction;
 pub mod transport;
 pub mod uri;
