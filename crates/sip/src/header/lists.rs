@@ -3,46 +3,62 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
-    HeaderError, HeaderName, Headers, VALUES_MAX,
+    HeaderError, HeaderName, Headers, Slot,
     name_addr::NameAddr,
     params::{Params, split_params, unquote},
-    scan::{is_token, number, take_quoted, take_token, trim, trim_start},
+    scan::{Split, is_token, number, take_quoted, take_token, trim, trim_start},
 };
 
-/// The tokens of a list header (Require, Supported, Allow, ...), in order.
-pub struct Tokens<'a>(Box<dyn Iterator<Item = &'a str> + 'a>);
+/// The values of all lines of one name, split at top-level commas, empty ones left out: see [`Headers::values`].
+#[derive(Clone)]
+pub struct Values<'a> {
+    headers: &'a Headers,
+    lines: std::slice::Iter<'a, Slot>,
+    kind: u8,
+    line: Option<Split<'a>>,
+}
 
-impl<'a> Tokens<'a> {
+impl<'a> Values<'a> {
     pub(super) fn of(headers: &'a Headers, name: HeaderName) -> Self {
-        let _ = VALUES_MAX;
-        Self(Box::new(headers.values(&name)))
+        Self { headers, lines: headers.slots.iter(), kind: name as u8, line: None }
     }
 }
 
-impl<'a> Iterator for Tokens<'a> {
+impl<'a> Iterator for Values<'a> {
     type Item = &'a str;
+
     fn next(&mut self) -> Option<&'a str> {
-        self.0.next()
+        loop {
+            if let Some(value) = self.line.as_mut().and_then(|line| line.find(|value| !value.is_empty())) {
+                return Some(value);
+            }
+            let slot = self.lines.find(|slot| slot.kind == self.kind)?;
+            self.line = Some(Split::new(self.headers.value(slot), b','));
+        }
     }
 }
+
+/// The tokens of a list header (Require, Supported, Allow, ...), in order.
+pub type Tokens<'a> = Values<'a>;
 
 /// The addresses of a list header (Route, Record-Route, Path, ...), in order; each one may be malformed.
-pub struct Addresses<'a>(Box<dyn Iterator<Item = Result<NameAddr<'a>, HeaderError>> + 'a>);
+#[derive(Clone)]
+pub struct Addresses<'a> {
+    values: Values<'a>,
+    name: HeaderName,
+}
 
 impl<'a> Addresses<'a> {
     pub(super) fn of(headers: &'a Headers, name: HeaderName) -> Self {
-        Self(Box::new(
-            headers
-                .values(&name)
-                .map(move |value| NameAddr::parse(value).ok_or(HeaderError::Malformed(name))),
-        ))
+        Self { values: Values::of(headers, name), name }
     }
 }
 
 impl<'a> Iterator for Addresses<'a> {
     type Item = Result<NameAddr<'a>, HeaderError>;
+
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        self.values.next().map(|value| NameAddr::parse(value).ok_or(HeaderError::Malformed(self.name)))
     }
 }
 

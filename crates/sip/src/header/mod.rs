@@ -17,7 +17,7 @@ mod via;
 
 pub use auth::{AuthParams, Challenge, Credentials, DigestChallenge, DigestCredentials};
 pub use date::parse_date;
-pub use lists::{Addresses, HistoryEntry, MediaType, Reason, Tokens, Warning};
+pub use lists::{Addresses, HistoryEntry, MediaType, Reason, Tokens, Values, Warning};
 pub use name::HeaderName;
 pub use name_addr::{Contact, Contacts, NameAddr, PushParams, Quoted};
 pub use params::{PARAMS_MAX, Params};
@@ -28,8 +28,6 @@ pub use via::Via;
 use std::fmt;
 
 use bytes::Bytes;
-
-use scan::Split;
 
 /// Header lines of one message: a busy proxy chain makes about 60; more is an attack.
 pub const HEADERS_MAX: usize = 256;
@@ -124,8 +122,8 @@ impl Headers {
 
     /// All values of that name: every line, split at commas outside quotes and angle brackets (RFC 3261 §7.3.1). Empty
     /// elements are left out. Not for headers whose value may hold commas of its own (credentials, challenges, Date).
-    pub fn values(&self, name: &HeaderName) -> impl Iterator<Item = &str> + use<'_> {
-        self.all(name).flat_map(|line| Split::new(line, b',')).filter(|value| !value.is_empty())
+    pub fn values(&self, name: &HeaderName) -> Values<'_> {
+        Values::of(self, *name)
     }
 
     /// Whether a line of that name is there.

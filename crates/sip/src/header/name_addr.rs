@@ -85,7 +85,8 @@ fn bracketed(text: &str) -> Option<(&str, Params<'_>)> {
 
 /// Looks like a URI: has a scheme and no white space. A fold inside would end up in a request line.
 fn is_uri_text(uri: &str) -> bool {
-    uri.find(':').is_some_and(|colon| colon > 0) && !uri.bytes().any(|octet| octet <= b' ' || octet == b'<')
+    uri.find(':').is_some_and(|colon| colon > 0)
+        && !uri.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"'))
 }
 
 /// Writes it back with brackets around the URI, as received otherwise.

@@ -180,20 +180,6 @@ pub(crate) fn top_level(text: &str, separator: u8) -> Option<usize> {
     None
 }
 
-/// Whether every quoted string in `text` is closed.
-pub(crate) fn quotes_balanced(text: &str) -> bool {
-    let (mut quoted, mut escaped) = (false, false);
-    for octet in text.bytes() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ => {}
-        }
-    }
-    !quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

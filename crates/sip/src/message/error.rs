@@ -34,9 +34,6 @@ pub enum Fault {
     /// A header line without name or colon, or with a bare CR or LF.
     #[error("Bad Header Line")]
     HeaderLine,
-    /// A quoted string is never closed.
-    #[error("Unbalanced Quotes")]
-    Quotes,
     /// The head is no UTF-8.
     #[error("Not UTF-8")]
     Encoding,

@@ -91,18 +91,11 @@ fn start_line(line: &str, at: usize) -> Result<StartLine, Fault> {
     if line.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/")) {
         return status_line(line, range);
     }
-    let Some(method_end) = memchr(b' ', line.as_bytes()) else { return Err(Fault::StartLine) };
+    let method_end = memchr(b' ', line.as_bytes()).ok_or(Fault::StartLine)?;
     let method = &line[..method_end];
-    // Garbage without a SIP version in its first line is no request that a peer waits for an answer to.
-    if !is_token(method)
-        || !line
-            .bytes()
-            .rev()
-            .take(32)
-            .collect::<Vec<_>>()
-            .windows(4)
-            .any(|end| end.eq_ignore_ascii_case(b"/PIS"))
-    {
+    // Without a SIP version at its end (`GET / HTTP/1.1`) it is no request that waits for a SIP answer.
+    let last_word = line.trim_end_matches([' ', '\t']).rsplit(' ').next().unwrap_or_default();
+    if !is_token(method) || !last_word.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/")) {
         return Err(Fault::StartLine);
     }
     let method = Method::from_token(method);

@@ -29,8 +29,8 @@ const SINGLE: &[HeaderName] = &[
 /// The first fault found, with the status that answers it. An ACK is never answered: drop it instead.
 pub fn validate(request: &Request) -> Result<(), Rejection> {
     let headers = request.headers();
-    common(headers).map_err(Rejection::new)?;
     request_uri(request.uri()).map_err(Rejection::new)?;
+    common(headers).map_err(Rejection::new)?;
     if headers.cseq()?.method != request.method().as_str() {
         return Err(Rejection::new(Fault::CSeqMismatch));
     }
@@ -59,8 +59,9 @@ fn common(headers: &Headers) -> Result<(), Fault> {
     }
     headers.call_id()?;
     headers.cseq()?;
-    headers.from()?;
-    headers.to()?;
+    for (name, address) in [(HeaderName::From, headers.from()?), (HeaderName::To, headers.to()?)] {
+        address.parsed_uri().map_err(|_| HeaderError::Malformed(name))?;
+    }
     let mut count = 0;
     for via in headers.vias() {
         count += 1;
@@ -74,7 +75,9 @@ fn common(headers: &Headers) -> Result<(), Fault> {
     if count == 0 {
         return Err(HeaderError::Missing(HeaderName::Via).into());
     }
-    headers.contacts()?;
+    for contact in headers.contacts()?.as_slice() {
+        contact.name_addr.parsed_uri().map_err(|_| HeaderError::Malformed(HeaderName::Contact))?;
+    }
     Ok(())
 }
 
@@ -140,4 +143,14 @@ pub fn body_refusal(request: &Request, known: &[&str]) -> Option<StatusCode> {
     let is_known = |kind: MediaType<'_>| known.iter().any(|name| kind.is(name));
     (!is_optional && (is_encoded || !headers.content_type().is_some_and(is_known)))
         .then_some(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+}
+
+/// Whether the sender takes a body of type `name` (as `application/sdp`) in the answer: no Accept header means SDP only
+/// (RFC 3261 §20.1).
+pub fn accepts(request: &Request, name: &str) -> bool {
+    let Some(wanted) = MediaType::parse(name) else { return false };
+    match request.headers().accept() {
+        Some(mut ranges) => ranges.any(|range| range.covers(&wanted)),
+        None => wanted.is("application/sdp"),
+    }
 }

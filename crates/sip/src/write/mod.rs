@@ -155,26 +155,29 @@ impl<'b> MessageWriter<'b> {
             self.copy_from(headers, &HeaderName::RecordRoute);
         }
         self.copy_from(headers, &HeaderName::From);
-        match to_tag
-            .filter(|_| status != StatusCode::TRYING && headers.to().is_ok_and(|to| to.tag().is_none()))
-        {
-            Some(tag) => {
-                let to = headers.first(&HeaderName::To).unwrap_or_default();
-                self.buf.put_slice(b"To: ");
-                self.buf.put_slice(to.as_bytes());
-                self.buf.put_slice(b";tag=");
-                self.text(tag);
-                self.buf.put_slice(b"\r\n");
-            }
-            None => {
-                self.copy_from(headers, &HeaderName::To);
-            }
-        }
+        self.copy_to(headers, to_tag.filter(|_| status != StatusCode::TRYING));
         self.copy_from(headers, &HeaderName::CallId);
         self.copy_from(headers, &HeaderName::CSeq);
         if status == StatusCode::TRYING {
             self.copy_from(headers, &HeaderName::Timestamp);
         }
+    }
+
+    /// To, with `tag` unless it has one.
+    fn copy_to(&mut self, headers: &Headers, tag: Option<&str>) {
+        let Some(to) = headers.first(&HeaderName::To) else { return };
+        let has_tag = match headers.to() {
+            Ok(to) => to.tag().is_some(),
+            // Where a tag stands in a malformed To, if at all, can only be guessed at; the refusal needs one all the same.
+            Err(_) => to.to_ascii_lowercase().contains(";tag"),
+        };
+        self.buf.put_slice(b"To: ");
+        self.buf.put_slice(to.as_bytes());
+        if let Some(tag) = tag.filter(|_| !has_tag) {
+            self.buf.put_slice(b";tag=");
+            self.text(tag);
+        }
+        self.buf.put_slice(b"\r\n");
     }
 
     /// All Via lines, the topmost value stamped with where the request came from.
@@ -186,7 +189,7 @@ impl<'b> MessageWriter<'b> {
                 Some(top) => {
                     self.buf.put_slice(b"Via: ");
                     self.text(top);
-                    self.buf.put_slice(line[end..].as_bytes());
+                    self.buf.put_slice(&line.as_bytes()[end..]);
                     self.buf.put_slice(b"\r\n");
                 }
                 None => self.verbatim("Via", line),

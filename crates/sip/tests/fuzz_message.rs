@@ -1,0 +1,43 @@
+//! Fuzz target: any octets as a datagram. What parses is answered or written again, and reads the same.
+
+use bytes::{Bytes, BytesMut};
+use offhook_sip::{
+    header::HeaderName,
+    message::{Message, ParseError, StatusCode, validate, validate_response},
+    write::MessageWriter,
+};
+
+#[test]
+fn fuzz_message() {
+    bolero::check!().with_iterations(2_000).for_each(|octets: &[u8]| {
+        let mut buf = BytesMut::new();
+        match Message::parse(Bytes::copy_from_slice(octets)) {
+            Ok(Message::Request(request)) => {
+                let _ = validate(&request);
+                let answer = request.respond(&mut buf, StatusCode::NOT_FOUND, Some("t")).finish();
+                assert!(
+                    matches!(Message::parse(answer), Ok(Message::Response(_))),
+                    "our answer does not parse"
+                );
+                let again = MessageWriter::request(&mut buf, request.method(), request.uri())
+                    .copy_lines(request.headers(), |known, _| known != Some(HeaderName::ContentLength))
+                    .body("", request.body())
+                    .finish();
+                let Ok(Message::Request(again)) = Message::parse(again) else {
+                    panic!("our copy does not parse")
+                };
+                assert_eq!((again.uri(), again.body()), (request.uri(), request.body()));
+            }
+            Ok(Message::Response(response)) => drop(validate_response(&response)),
+            Err(ParseError::Rejected(rejection)) => {
+                let partial = rejection.request.as_ref().expect("the parser gives what it read");
+                let answer = partial.respond(&mut buf, &rejection, Some("t")).finish();
+                assert!(
+                    matches!(Message::parse(answer), Ok(Message::Response(_))),
+                    "our refusal does not parse"
+                );
+            }
+            Err(ParseError::Dropped(_)) => {}
+        }
+    });
+}
