@@ -9,13 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod demux;
-// emodel
+pub mod emodel;
 pub mod rtcp;
 pub mod rtp;
 pub mod srtp;
-// statistics
+pub mod statistics;
 pub mod stun;
-// te
+pub mod telephone_event;
 
 /// The `N` bytes at `at`, or none if they do not all lie within `bytes`. The one way this crate reads numbers that
 /// came from outside, so that a short packet is a case and not a panic.

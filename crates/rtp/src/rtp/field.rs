@@ -59,6 +59,11 @@ impl SequenceNumber {
         Self(self.0.wrapping_add(1))
     }
 
+    /// The one before this, 65535 before 0.
+    pub const fn previous(self) -> Self {
+        Self(self.0.wrapping_sub(1))
+    }
+
     /// Steps from `earlier` forward to `self`, modulo 2^16: above 32768 it is rather behind than ahead.
     pub const fn steps_since(self, earlier: Self) -> u16 {
         self.0.wrapping_sub(earlier.0)
