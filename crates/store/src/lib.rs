@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod binding;
 mod check;
+mod data_map;
 mod database;
 mod edit;
 mod error;
@@ -21,7 +23,9 @@ mod store;
 mod token;
 
 pub use access::{Access, AccessLogBroken, NoReason};
+pub use binding::{BindingChange, BindingWriter};
 pub use check::{Fault, Problem};
+pub use data_map::{Erasure, PersonalColumn, Retention, StoredColumn, data_map};
 pub use edit::{Author, Change, EditError, MadePassword};
 pub use error::{OpenError, StoreError};
 pub use password::{generate_password, hash_password};

@@ -1,0 +1,234 @@
+//! Registrations that outlive a restart.
+//!
+//! Bindings are written behind: a change reaches the disk up to [`WRITE_PAUSE`] and one flush later. What a crash takes
+//! with it is tolerable by nature: a new binding that is lost comes back when its device refreshes; a refresh that is
+//! lost ends early and comes back likewise; a removal that is lost leaves a contact that answers nothing until it
+//! expires. So a full queue drops changes, and counts them, rather than make a registrar wait.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::TryStreamExt;
+use offhook_base::UtcMillis;
+use offhook_switch::{
+    directory::LineId,
+    fact::{StoredBinding, What},
+};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{error::StoreError, record_row::placeholders, store::Store};
+
+/// How long changes gather before they are written. Ten refreshes of one contact in that time are one row.
+const WRITE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Pause after a failed attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Changes that may wait: a minute of 1,000 registrations per second while the disk fails.
+const QUEUE_MAX: usize = 65_536;
+
+/// Changes of one transaction.
+const GROUP_MAX: usize = 16_384;
+
+/// Rows of one INSERT; see the record writer.
+const ROWS_PER_STATEMENT: usize = 64;
+
+/// A change of a binding.
+#[derive(Clone, Debug)]
+pub enum BindingChange {
+    /// Added or refreshed.
+    Bound(Arc<StoredBinding>),
+    /// Gone.
+    Unbound {
+        /// Whose.
+        line: LineId,
+        /// The binding's key.
+        key: Box<str>,
+    },
+}
+
+impl BindingChange {
+    /// The change that a fact tells of, if any.
+    pub fn of_fact(what: &What) -> Option<Self> {
+        match what {
+            What::Bound(binding) => Some(Self::Bound(Arc::clone(binding))),
+            What::Unbound { line, key, .. } => Some(Self::Unbound { line: *line, key: key.clone() }),
+            _ => None,
+        }
+    }
+
+    fn key(&self) -> (LineId, Box<str>) {
+        match self {
+            Self::Bound(binding) => (binding.line, binding.key.clone()),
+            Self::Unbound { line, key } => (*line, key.clone()),
+        }
+    }
+}
+
+impl Store {
+    /// Writes changes in one transaction, in their order.
+    pub async fn save_bindings(&self, changes: &[BindingChange]) -> Result<(), StoreError> {
+        // Only the last word on each binding counts, so that the order between bindings does not matter.
+        let last: BTreeMap<_, _> = changes.iter().map(|change| (change.key(), change)).collect();
+        let failed = self.site_database().failed();
+        let mut writer = self.site_database().writer().await;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        let mut bound: Vec<&StoredBinding> = Vec::new();
+        for change in last.into_values() {
+            match change {
+                BindingChange::Bound(binding) => bound.push(binding),
+                BindingChange::Unbound { line, key } => {
+                    sqlx::query("DELETE FROM bindings WHERE line_id = ? AND key = ?")
+                        .bind(line.0.cast_signed())
+                        .bind(&**key)
+                        .execute(&mut *transaction)
+                        .await
+                        .map_err(failed)?;
+                }
+            }
+        }
+        for chunk in bound.chunks(ROWS_PER_STATEMENT) {
+            upsert(&mut transaction, chunk).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)
+    }
+
+    /// All bindings that have not ended at `now`; the others, and those of lines that are gone, are deleted.
+    pub async fn load_bindings(&self, now: UtcMillis) -> Result<Vec<StoredBinding>, StoreError> {
+        let failed = self.site_database().failed();
+        let mut writer = self.site_database().writer().await;
+        sqlx::query("DELETE FROM bindings WHERE expires <= ? OR line_id NOT IN (SELECT id FROM lines)")
+            .bind(now.0)
+            .execute(&mut *writer)
+            .await
+            .map_err(failed)?;
+        drop(writer);
+        let mut bindings = Vec::new();
+        let mut damaged = 0_u32;
+        let mut rows = sqlx::query_scalar::<_, String>("SELECT binding FROM bindings ORDER BY line_id, key")
+            .fetch(self.site_database().readers());
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            match serde_json::from_str(&row) {
+                Ok(binding) => bindings.push(binding),
+                Err(_) => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            // The device refreshes; no reason to keep the node from starting.
+            tracing::warn!(damaged, "stored registrations could not be read and were left out");
+        }
+        Ok(bindings)
+    }
+}
+
+fn upsert_sql(rows: usize) -> Arc<str> {
+    let values = placeholders(rows, 4);
+    format!(
+        "INSERT INTO bindings (line_id, key, expires, binding) VALUES {values} \
+         ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding"
+    )
+    .into()
+}
+
+async fn upsert(connection: &mut SqliteConnection, bindings: &[&StoredBinding]) -> Result<(), sqlx::Error> {
+    static ONE: LazyLock<Arc<str>> = LazyLock::new(|| upsert_sql(1));
+    static MANY: LazyLock<Arc<str>> = LazyLock::new(|| upsert_sql(ROWS_PER_STATEMENT));
+    let (rows, sql) =
+        if bindings.len() == ROWS_PER_STATEMENT { (ROWS_PER_STATEMENT, &MANY) } else { (1, &ONE) };
+    for bindings in bindings.chunks(rows) {
+        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+        for binding in bindings {
+            // Text, numbers and addresses always have a JSON form.
+            let json = serde_json::to_string(binding).unwrap_or_default();
+            query = query
+                .bind(binding.line.0.cast_signed())
+                .bind(&*binding.key)
+                .bind(binding.expires.0)
+                .bind(json);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+enum Job {
+    Save(BindingChange),
+    Flush(oneshot::Sender<()>),
+}
+
+/// The way in for facts about bindings. Clones feed the same task; it writes the rest and ends when all are gone.
+#[derive(Clone)]
+pub struct BindingWriter {
+    jobs: mpsc::Sender<Job>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl BindingWriter {
+    /// Starts the task.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(store: &Store) -> Self {
+        let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(run(store.clone(), receiver));
+        Self { jobs, dropped: Arc::default() }
+    }
+
+    /// Takes what a fact says of a binding; other facts are ignored. Never blocks and needs no runtime.
+    pub fn offer(&self, what: &What) {
+        if let Some(change) = BindingChange::of_fact(what)
+            && self.jobs.try_send(Job::Save(change)).is_err()
+        {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns when all that was offered before is on disk. Waits as long as the database fails.
+    pub async fn flush(&self) {
+        let (done, finished) = oneshot::channel();
+        if self.jobs.send(Job::Flush(done)).await.is_ok() {
+            let _ = finished.await;
+        }
+    }
+
+    /// Changes dropped because the queue was full, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+async fn run(store: Store, mut jobs: mpsc::Receiver<Job>) {
+    let mut changes = Vec::new();
+    let mut flushes = Vec::new();
+    while let Some(first) = jobs.recv().await {
+        let mut next = Some(first);
+        let mut paused = false;
+        while let Some(job) = next {
+            match job {
+                Job::Save(change) => changes.push(change),
+                Job::Flush(done) => flushes.push(done),
+            }
+            next = if changes.len() < GROUP_MAX { jobs.try_recv().ok() } else { None };
+            if next.is_none() && changes.len() < GROUP_MAX && flushes.is_empty() && !paused {
+                paused = true;
+                tokio::time::sleep(WRITE_PAUSE).await;
+                next = jobs.try_recv().ok();
+            }
+        }
+        while let Err(error) = store.save_bindings(&changes).await {
+            tracing::error!(changes = changes.len(), %error, hint = error.hint(), "registrations wait: cannot write them");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        changes.clear();
+        for done in flushes.drain(..) {
+            let _ = done.send(());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Bindings outlive a restart; ended ones and those of lines that are gone do not.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{NOW, author};
+use offhook_base::UtcMillis;
+use offhook_store::{BindingChange, BindingWriter, ItemKey, Kind, LineSpec, Store};
+use offhook_switch::{
+    directory::LineId,
+    fact::{StoredBinding, UnboundReason, What},
+};
+
+fn binding(line: LineId, key: &str, expires_ms: i64) -> Arc<StoredBinding> {
+    Arc::new(StoredBinding {
+        line,
+        key: key.into(),
+        contact: "sip:101@192.0.2.7:5060".into(),
+        params: ";q=0.7".into(),
+        q_millis: 700,
+        expires: UtcMillis(NOW.0 + expires_ms),
+        call_id: "a84b4c76e66710".into(),
+        cseq: 2,
+        path: vec!["<sip:edge.example.org;lr>".into()],
+        instance: Some("<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>".into()),
+        reg_id: Some(1),
+        transport: "tcp".into(),
+        listener: 1,
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: "[2001:db8::7]:40000".parse().unwrap(),
+        connection: Some(77),
+        user_agent: Some("Example Phone 1.0".into()),
+        registered: NOW,
+    })
+}
+
+#[tokio::test]
+async fn bindings_come_back_after_a_restart_with_the_last_refresh() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    for name in ["101", "102", "103"] {
+        store.add_line(&author(), LineSpec::new("default", name)).await.unwrap();
+    }
+    let line = store.line_id("default", "101").await.unwrap();
+    let removed = store.line_id("default", "102").await.unwrap();
+    let late = store.line_id("default", "103").await.unwrap();
+    let writer = BindingWriter::start(&store);
+    for refresh in 1..=100 {
+        writer.offer(&What::Bound(binding(line, "kept", refresh * 1000)));
+    }
+    writer.offer(&What::Bound(binding(line, "unbound", 60_000)));
+    writer.offer(&What::Bound(binding(line, "ended", 10)));
+    writer.offer(&What::Bound(binding(removed, "of a removed line", 60_000)));
+    writer.flush().await;
+    writer.offer(&What::Unbound { line, key: "unbound".into(), why: UnboundReason::Removed });
+    writer.flush().await;
+    for name in ["102", "103"] {
+        store.remove(&author(), &ItemKey::new(Kind::Line, "default", name)).await.unwrap();
+    }
+    store.save_bindings(&[BindingChange::Bound(binding(late, "after its line", 60_000))]).await.unwrap();
+    assert_eq!(writer.dropped(), 0);
+    drop(writer);
+    store.close().await;
+    drop(store);
+
+    let store = Store::open(folder.path()).await.unwrap();
+    let found = store.load_bindings(UtcMillis(NOW.0 + 20)).await.unwrap();
+    assert_eq!(found, [(*binding(line, "kept", 100_000)).clone()]);
+}
