@@ -32,6 +32,9 @@ pub enum Fault {
     /// More lines in one section than [`SessionDescription::MAX_SECTION_LINES`](crate::SessionDescription::MAX_SECTION_LINES).
     #[error("too many lines in one section")]
     TooManyLines,
+    /// More formats in an `m=` line than [`SessionDescription::MAX_FORMATS`](crate::SessionDescription::MAX_FORMATS).
+    #[error("too many formats")]
+    TooManyFormats,
     /// The body is empty.
     #[error("the body is empty")]
     Empty,

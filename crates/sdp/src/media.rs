@@ -151,6 +151,9 @@ impl MediaLine {
         if count == 0 {
             return Err(Fault::BadPort);
         }
+        if words.formats.split_ascii_whitespace().nth(SessionDescription::MAX_FORMATS).is_some() {
+            return Err(Fault::TooManyFormats);
+        }
         // DEVIATION RFC 8866 §9: a refused stream may name no formats; several phones write it so.
         if words.formats.is_empty() && port != 0 {
             return Err(Fault::BadMedia);
@@ -245,10 +248,25 @@ impl<'a> MediaDescription<'a> {
     /// Payload types with what they stand for, in order of preference. A dynamic type without an `rtpmap` is left
     /// out: nobody knows what it means.
     pub fn codecs(&self) -> impl Iterator<Item = RtpMap<'a>> + use<'a> {
-        let media = *self;
+        let table = self.codec_table();
         self.payload_types().filter_map(move |payload_type| {
-            media.codec(payload_type).map(|codec| RtpMap { payload_type, codec })
+            let codec = table[usize::from(payload_type.number())]?;
+            Some(RtpMap { payload_type, codec })
         })
+    }
+
+    /// What each of the 128 payload types stands for: one pass over the attributes however many types are listed.
+    fn codec_table(&self) -> [Option<Codec<'a>>; 128] {
+        let mut table = [None; 128];
+        for map in self.rtp_maps() {
+            table[usize::from(map.payload_type.number())].get_or_insert(map.codec);
+        }
+        for number in 0..128 {
+            let known = PayloadType::new(number).and_then(PayloadType::static_codec);
+            let entry = &mut table[usize::from(number)];
+            *entry = entry.or(known);
+        }
+        table
     }
 
     /// What `payload_type` stands for: its `rtpmap`, else the static table.

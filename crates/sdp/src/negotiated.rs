@@ -53,8 +53,9 @@ pub(crate) fn first_common<'a>(
     offered: &MediaDescription<'a>,
     answered: &MediaDescription<'a>,
 ) -> Option<(RtpMap<'a>, RtpMap<'a>)> {
+    let offers: Vec<RtpMap<'a>> = offered.codecs().collect();
     answered.codecs().filter(|map| !map.codec.is_auxiliary()).find_map(|answer| {
-        let offer = offered.codecs().find(|offer| offer.codec == answer.codec)?;
-        Some((offer, answer))
+        let offer = offers.iter().find(|offer| offer.codec == answer.codec)?;
+        Some((*offer, answer))
     })
 }

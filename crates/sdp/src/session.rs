@@ -46,6 +46,8 @@ impl SessionDescription {
     pub const MAX_MEDIA: usize = 64;
     /// Most lines in the session part or in one media section. Browsers write about 150 for video.
     pub const MAX_SECTION_LINES: usize = 512;
+    /// Most formats of a stream: RTP has no more payload types.
+    pub const MAX_FORMATS: usize = 128;
 
     /// Reads a description.
     ///

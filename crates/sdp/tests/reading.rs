@@ -28,6 +28,7 @@ fn faults_name_the_line_and_what_is_wrong() {
         (with("c=IN IP4 <script>"), (6, Fault::BadConnection)),
         (with("m=audio"), (6, Fault::BadMedia)),
         (with("m=audio 4000 RTP/AVP"), (6, Fault::BadMedia)),
+        (with(&format!("m=audio 4000 RTP/AVP{}", " 0".repeat(129))), (6, Fault::TooManyFormats)),
         (with("m=audio 65536 RTP/AVP 0"), (6, Fault::BadPort)),
         (with("m=audio -1 RTP/AVP 0"), (6, Fault::BadPort)),
         (with("m=audio 4000/0 RTP/AVP 0"), (6, Fault::BadPort)),

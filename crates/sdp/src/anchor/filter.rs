@@ -6,7 +6,7 @@
 //! - bundling and capability negotiation: both would change, behind our back, what we relay;
 //! - keys and DTLS, when encryption ends with us.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use crate::{Attribute, Host, SessionDescription};
 
@@ -120,10 +120,15 @@ fn holds_word(text: &str, name: &str) -> bool {
 }
 
 fn holds_ip_literal(text: &str) -> bool {
-    let ipv4 = text
-        .split(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .any(|run| run.trim_matches('.').parse::<Ipv4Addr>().is_ok());
-    ipv4 || text.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, ':' | '.'))).any(is_ipv6_run)
+    text.split(|c: char| !(c.is_ascii_digit() || c == '.')).any(is_ipv4_run)
+        || text.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, ':' | '.'))).any(is_ipv6_run)
+}
+
+/// Four numbers up to 255; unlike the standard parser, with leading zeros too, as some phones write them.
+fn is_ipv4_run(run: &str) -> bool {
+    let octets = run.trim_matches('.').split('.');
+    octets.clone().count() == 4
+        && octets.into_iter().all(|octet| octet.len() <= 3 && octet.parse::<u8>().is_ok())
 }
 
 /// A run of hexadecimal digits, colons and dots. A word before it may have ended in such a letter
@@ -151,6 +156,7 @@ mod tests {
     fn ip_literals_are_found_wherever_they_hide() {
         for text in [
             "192.0.2.1",
+            "192.000.002.001",
             "x192.0.2.1:5060",
             "to=[2001:db8::1]:4000",
             "2001:db8::1",

@@ -19,6 +19,21 @@
 //! An unspecified address (`c=0.0.0.0`, the hold of RFC 2543) cannot survive the replacement of `c=`; it is said by
 //! the direction instead: `sendrecv` becomes `sendonly`, `recvonly` becomes `inactive`.
 //! Lines end with CRLF, whatever they ended with.
+//!
+//! ```
+//! use offhook_sdp::{AnchorPlan, MediaPlan, OwnOrigin, SessionDescription, anchor};
+//! let offer = SessionDescription::parse(
+//!     "v=0\no=jane 7 1 IN IP4 192.0.2.1\ns=Jane\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4000 RTP/AVP 8\na=ptime:20\n",
+//! )?;
+//! let origin = OwnOrigin { session_id: 77, version: 1, address: "203.0.113.10".parse().unwrap() };
+//! let media = vec![MediaPlan::relay("203.0.113.10:30000".parse().unwrap())];
+//! assert_eq!(
+//!     anchor(&offer, &AnchorPlan { origin, media }),
+//!     "v=0\r\no=- 77 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\n\
+//!      m=audio 30000 RTP/AVP 8\r\na=ptime:20\r\n"
+//! );
+//! # Ok::<(), offhook_sdp::SdpError>(())
+//! ```
 
 pub mod filter;
 mod plan;

@@ -13,7 +13,7 @@ use crate::{Attribute, Direction, MediaDescription, SdpError, SessionDescription
 /// Room for what we add per stream beside what was there, bytes.
 const ADDED_BYTES: usize = 256;
 
-/// Rewrites `sdp` for the other leg by `plan`; the [module](crate::anchor) says what becomes of each line.
+/// Rewrites `sdp` for the other leg by `plan`; the [module](mod@crate::anchor) says what becomes of each line.
 ///
 /// The result reads back with [`SessionDescription::parse`], unless `sdp` is so near the limits of size that what we
 /// add goes beyond them.
