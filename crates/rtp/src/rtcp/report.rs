@@ -24,7 +24,7 @@ impl NtpTimestamp {
     pub const fn from_utc(utc: UtcMillis) -> Self {
         let secs = (utc.as_secs() + Self::UNIX_EPOCH_SECS) as u64;
         let millis = utc.0.rem_euclid(1000) as u64;
-        Self(secs << 32 | (millis << 32) / 1000)
+        Self((secs << 32) | ((millis << 32) / 1000))
     }
 
     /// The middle 32 bits, in 1/65536 s: what LSR carries back.

@@ -85,7 +85,7 @@ impl<'a> PacketWriter<'a> {
             return Err(RtpWriteError::TooManyCsrcs(self.csrcs.len()));
         }
         let extension_len = self.extension.map_or(0, |extension| extension.data.len());
-        let words = u16::try_from(extension_len / 4).ok().filter(|_| extension_len % 4 == 0);
+        let words = u16::try_from(extension_len / 4).ok().filter(|_| extension_len.is_multiple_of(4));
         let words = words.ok_or(RtpWriteError::ExtensionLength(extension_len))?;
         let needed = self.written_len();
         let available = buffer.len();

@@ -19,6 +19,10 @@ pub(super) const TAG_LEN_MAX: usize = 20;
 pub(super) struct Forged;
 
 /// Session keys of one direction, for RTP or for RTCP.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "two a direction: a few hundred bytes against a pointer chase a packet"
+)]
 pub(super) enum SessionCipher {
     Hmac(HmacKey),
     Gcm(GcmKey),

@@ -330,3 +330,81 @@ impl Associated {
         Some(whole)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::srtp::{CryptoSuite, cipher::GcmKey};
+    use aws_lc_rs::aead;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn lines(file: &'static str) -> impl Iterator<Item = Vec<&'static str>> {
+        file.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_whitespace().collect())
+    }
+
+    /// The RFC states its vectors by session keys, so they go in below the key derivation.
+    fn session(suite: &str, key: &str, salt: &str) -> SessionCipher {
+        let algorithm = if suite == "AEAD_AES_128_GCM" { &aead::AES_128_GCM } else { &aead::AES_256_GCM };
+        SessionCipher::Gcm(GcmKey::new(algorithm, &hex(key), &hex(salt)))
+    }
+
+    #[test]
+    fn packets_are_protected_and_opened_as_in_rfc_7714() {
+        for line in lines(include_str!("../../tests/vectors/rfc7714.txt")) {
+            let [kind, suite, key, salt, plain, protected] = line[..] else { panic!("{line:?}") };
+            let (plain, protected) = (hex(plain), hex(protected));
+            let mode = if kind == "rtcp-unencrypted" { SrtcpMode::Unencrypted } else { SrtcpMode::Encrypted };
+            let master = MasterKey::new(CryptoSuite::AeadAes128Gcm, &[0; 28]).unwrap();
+            let mut sender = Protector::new(&master, mode);
+            sender.rtp = session(suite, key, salt);
+            sender.rtcp = session(suite, key, salt);
+            let ssrc = Ssrc(0x4d61_7273);
+            sender.rtcp_sources.note(sender.rtcp_sources.admit(ssrc, 0x5d3).unwrap());
+            let mut receiver = Unprotector::new(&master, mode);
+            receiver.rtp = session(suite, key, salt);
+            receiver.rtcp = session(suite, key, salt);
+
+            let mut buffer = plain.clone();
+            buffer.resize(plain.len() + OVERHEAD_MAX, 0);
+            let len = match kind {
+                "rtp" => sender.protect_rtp(&mut buffer, plain.len()),
+                _ => sender.protect_rtcp(&mut buffer, plain.len()),
+            };
+            assert_eq!(buffer[..len.unwrap()], protected, "{kind} {suite}");
+            let mut packet = protected.clone();
+            let len = match kind {
+                "rtp" => receiver.unprotect_rtp(&mut packet),
+                _ => receiver.unprotect_rtcp(&mut packet),
+            };
+            assert_eq!(packet[..len.unwrap()], plain, "{kind} {suite}");
+        }
+    }
+
+    #[test]
+    fn counter_mode_packets_are_those_of_other_implementations() {
+        let master = hex("e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6");
+        let master = MasterKey::new(CryptoSuite::AesCm128HmacSha1_80, &master).unwrap();
+        let mut sender = Protector::new(&master, SrtcpMode::Encrypted);
+        let mut receiver = Unprotector::new(&master, SrtcpMode::Encrypted);
+        for line in lines(include_str!("../../tests/vectors/aes_cm_hmac_sha1_80.txt")) {
+            let [kind, plain, protected] = line[..] else { panic!("{line:?}") };
+            let (plain, protected) = (hex(plain), hex(protected));
+            let mut buffer = plain.clone();
+            buffer.resize(plain.len() + OVERHEAD_MAX, 0);
+            let len = match kind {
+                "rtp" => sender.protect_rtp(&mut buffer, plain.len()),
+                _ => sender.protect_rtcp(&mut buffer, plain.len()),
+            };
+            assert_eq!(buffer[..len.unwrap()], protected, "{kind}");
+            let mut packet = protected.clone();
+            let len = match kind {
+                "rtp" => receiver.unprotect_rtp(&mut packet),
+                _ => receiver.unprotect_rtcp(&mut packet),
+            };
+            assert_eq!(packet[..len.unwrap()], plain, "{kind}");
+        }
+    }
+}
