@@ -101,6 +101,14 @@ pub(crate) async fn generation(connection: &mut SqliteConnection) -> Result<u64,
     Ok(u64::try_from(value).unwrap_or_default())
 }
 
+/// A tenant's number.
+pub(crate) async fn tenant_id(
+    connection: &mut SqliteConnection,
+    name: &str,
+) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("SELECT id FROM tenants WHERE name = ?").bind(name).fetch_optional(connection).await
+}
+
 async fn tenants(connection: &mut SqliteConnection) -> Result<(Vec<Tenant>, TenantNames), sqlx::Error> {
     let rows: Vec<(i64, Box<str>, Box<str>)> =
         sqlx::query_as("SELECT id, name, realm FROM tenants ORDER BY id").fetch_all(&mut *connection).await?;
