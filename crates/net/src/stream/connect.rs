@@ -41,7 +41,7 @@ async fn run(streams: Streams, mut target: Target, mut queue: Queue, _permit: Pe
         Err(error) => {
             streams.counters().connect_failures.increment();
             tracing::debug!(?flow, %error, "connection not opened");
-            streams.failed(queue.give_up(), error).await;
+            streams.failed(&mut queue, error).await;
             if let Some(connection) = flow.connection {
                 let _ = streams.tell(StreamEvent::NotOpened { connection }).await;
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::tls::ClientTls;
 
-/// Bounds of all streams of one worker.
+/// Bounds of all streams of one worker. One message is bounded by [`MESSAGE_BYTES_MAX`](offhook_sip::message::MESSAGE_BYTES_MAX).
 #[derive(Clone, Debug)]
 pub struct StreamLimits {
     /// Connections open at once, whoever opened them. Default 20,000.
@@ -12,8 +12,6 @@ pub struct StreamLimits {
     /// Connections accepted from one source address; an IPv6 source is its /64. Default 256: offices stand behind one
     /// address.
     pub connections_per_source_max: usize,
-    /// One message with its body, in bytes. Default 65,535, what UDP could carry.
-    pub message_bytes_max: usize,
     /// Messages that wait for one peer to read. Default 256.
     pub queued_messages_max: usize,
     /// Bytes that wait for one peer to read. Default 1 MiB.
@@ -36,7 +34,6 @@ impl Default for StreamLimits {
         Self {
             connections_max: 20_000,
             connections_per_source_max: 256,
-            message_bytes_max: 65_535,
             queued_messages_max: 256,
             queued_bytes_max: 1 << 20,
             connect_timeout: Duration::from_secs(5),

@@ -6,7 +6,6 @@
 
 mod admission;
 mod connect;
-mod framing;
 mod limits;
 mod listen;
 mod octets;

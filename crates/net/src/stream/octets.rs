@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use offhook_sip::transport::Flow;
+use offhook_sip::{
+    message::stream::{Framer, Framing, StreamError},
+    transport::Flow,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{Instant, timeout, timeout_at},
@@ -11,13 +14,15 @@ use tokio::{
 
 use super::{
     Streams,
-    framing::{Frame, Framer, FramingError},
     session::{Pong, Queue, lost},
 };
 use crate::CloseReason;
 
 /// Room made for each read, in bytes: a usual message with some to spare.
 const READ_BYTES: usize = 4096;
+
+/// How long a connection that cannot be read any further stays open for the answer that says so.
+const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Carries messages both ways until either side ends it.
 pub(super) async fn converse(
@@ -39,37 +44,50 @@ pub(super) async fn converse(
 async fn read(streams: &Streams, flow: Flow, mut io: impl AsyncRead + Unpin, pong: &Pong) -> CloseReason {
     let limits = streams.limits();
     let mut buffer = BytesMut::new();
-    let mut framer = Framer::default();
+    let mut framer = Framer::new();
     // When the message that stands in the buffer must be whole; trickling octets do not move it.
     let mut complete_by = None;
     loop {
-        match framer.next(&buffer, limits.message_bytes_max) {
-            Ok(Frame::Message(length)) => {
+        match framer.poll(&buffer) {
+            Framing::Frame(length) => {
                 complete_by = None;
-                // A copy of its own size: a message that is kept shall not keep the buffer.
-                let bytes = Bytes::copy_from_slice(&buffer[..length]);
-                buffer.advance(length);
-                streams.received(flow, bytes).await;
+                streams.received(flow, take(&mut buffer, length)).await;
             }
-            Ok(Frame::Ping(length)) => {
+            Framing::Ping(length) => {
                 buffer.advance(length);
                 pong.owe();
                 streams.counters().stream_keepalives.increment();
             }
-            Ok(Frame::Filler(length)) => buffer.advance(length),
-            Ok(frame @ (Frame::Partial | Frame::Empty)) => {
-                let partial = frame == Frame::Partial;
-                let by = partial.then(|| {
+            Framing::Pong(length) => buffer.advance(length),
+            Framing::Incomplete => {
+                let by = begins_message(&buffer).then(|| {
                     *complete_by.get_or_insert_with(|| Instant::now() + limits.partial_message_timeout)
                 });
                 if let Err(reason) = fill(&mut io, &mut buffer, by, limits.idle_timeout).await {
                     return reason;
                 }
             }
-            Err(FramingError::TooLarge) => return CloseReason::TooLarge,
-            Err(FramingError::ContentLength) => return CloseReason::Malformed,
+            Framing::Error(StreamError::TooLarge) => return CloseReason::TooLarge,
+            Framing::Error(StreamError::ContentLength { head }) => {
+                // The head alone is what the core can refuse with 400; then nobody knows where to read on.
+                streams.received(flow, take(&mut buffer, head)).await;
+                tokio::time::sleep(LAST_WORD).await;
+                return CloseReason::Malformed;
+            }
         }
     }
+}
+
+/// The first `length` octets, as a copy of their own size: a message that is kept shall not keep the buffer.
+fn take(buffer: &mut BytesMut, length: usize) -> Bytes {
+    let bytes = Bytes::copy_from_slice(&buffer[..length]);
+    buffer.advance(length);
+    bytes
+}
+
+/// Whether more than the line ends of keep-alives waits in the buffer.
+fn begins_message(buffer: &[u8]) -> bool {
+    !matches!(buffer.first(), None | Some(b'\r' | b'\n'))
 }
 
 /// Reads some octets.

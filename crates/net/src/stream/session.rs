@@ -3,7 +3,7 @@
 use std::{
     future::{Future, pending},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -21,19 +21,28 @@ pub(super) struct Outbound {
     token: u64,
 }
 
+/// What both ends of a connection's queue see.
+#[derive(Default)]
+struct Shared {
+    /// Bytes queued and not yet written.
+    waiting_bytes: AtomicUsize,
+    /// Why the task takes no more.
+    given_up: OnceLock<TransmitError>,
+}
+
 /// The worker's end of a connection.
 pub(crate) struct Writer {
     queue: mpsc::Sender<Outbound>,
-    waiting_bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     abort: watch::Sender<Option<CloseReason>>,
 }
 
 /// The task's end of a connection.
 pub(super) struct Queue {
     receiver: mpsc::Receiver<Outbound>,
-    waiting_bytes: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
     abort: watch::Receiver<Option<CloseReason>>,
-    /// The message being written.
+    /// The message being written: its token and length.
     writing: Option<(u64, usize)>,
 }
 
@@ -41,23 +50,29 @@ pub(super) struct Queue {
 pub(super) fn queue(limits: &StreamLimits) -> (Writer, Queue) {
     let (sender, receiver) = mpsc::channel(limits.queued_messages_max.max(1));
     let (abort, aborted) = watch::channel(None);
-    let waiting_bytes = Arc::new(AtomicUsize::new(0));
-    let writer = Writer { queue: sender, waiting_bytes: Arc::clone(&waiting_bytes), abort };
-    (writer, Queue { receiver, waiting_bytes, abort: aborted, writing: None })
+    let shared = Arc::<Shared>::default();
+    let writer = Writer { queue: sender, shared: Arc::clone(&shared), abort };
+    (writer, Queue { receiver, shared, abort: aborted, writing: None })
 }
 
 impl Writer {
     pub(super) fn send(&self, bytes: Bytes, token: u64, limits: &StreamLimits) -> Result<(), TransmitError> {
         let length = bytes.len();
-        if self.waiting_bytes.load(Ordering::Relaxed).saturating_add(length) > limits.queued_bytes_max {
+        let waiting = &self.shared.waiting_bytes;
+        // Added before it is queued: the task takes away what it has written, and must not be the first.
+        if waiting.fetch_add(length, Ordering::Relaxed).saturating_add(length) > limits.queued_bytes_max {
+            waiting.fetch_sub(length, Ordering::Relaxed);
             return Err(TransmitError::QueueFull);
         }
-        self.queue.try_send(Outbound { bytes, token }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => TransmitError::QueueFull,
-            mpsc::error::TrySendError::Closed(_) => TransmitError::ConnectionGone,
-        })?;
-        self.waiting_bytes.fetch_add(length, Ordering::Relaxed);
-        Ok(())
+        self.queue.try_send(Outbound { bytes, token }).map_err(|error| {
+            waiting.fetch_sub(length, Ordering::Relaxed);
+            match error {
+                mpsc::error::TrySendError::Full(_) => TransmitError::QueueFull,
+                mpsc::error::TrySendError::Closed(_) => {
+                    self.shared.given_up.get().copied().unwrap_or(TransmitError::ConnectionGone)
+                }
+            }
+        })
     }
 
     /// Closes without writing what waits.
@@ -77,14 +92,14 @@ impl Queue {
 
     fn written(&mut self) {
         if let Some((_, length)) = self.writing.take() {
-            // The worker adds after it has queued, so a fast task may come first and the sum wrap for a moment below
-            // zero; addition wraps it back.
-            self.waiting_bytes.fetch_sub(length, Ordering::Relaxed);
+            self.shared.waiting_bytes.fetch_sub(length, Ordering::Relaxed);
         }
     }
 
-    /// Takes no more, and gives the tokens of all that was not written.
-    pub(super) fn give_up(&mut self) -> Vec<u64> {
+    /// Takes no more, from now on because of `error`, and gives the tokens of all that was not written.
+    fn give_up(&mut self, error: TransmitError) -> Vec<u64> {
+        // Set before it closes, so that whoever finds it closed finds the reason.
+        let _ = self.shared.given_up.set(error);
         self.receiver.close();
         let mut tokens: Vec<u64> = self.writing.take().map(|(token, _)| token).into_iter().collect();
         while let Ok(outbound) = self.receiver.try_recv() {
@@ -153,13 +168,14 @@ impl Streams {
             CloseReason::Peer | CloseReason::Local | CloseReason::Lost => {}
         }
         tracing::debug!(flow = ?flow, %reason, "connection closed");
-        self.failed(queue.give_up(), TransmitError::ConnectionGone).await;
+        self.failed(&mut queue, TransmitError::ConnectionGone).await;
         // If the worker has ended, nobody needs to know.
         let _ = self.tell(StreamEvent::Closed { flow, reason }).await;
     }
 
-    /// Tells what was not written.
-    pub(super) async fn failed(&self, tokens: Vec<u64>, error: TransmitError) {
+    /// Takes no more for this connection and tells what was not written.
+    pub(super) async fn failed(&self, queue: &mut Queue, error: TransmitError) {
+        let tokens = queue.give_up(error);
         if !tokens.is_empty() {
             self.counters().stream_send_errors.add(tokens.len() as u64);
             let _ = self.tell(StreamEvent::Failed { tokens, error }).await;

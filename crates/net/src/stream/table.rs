@@ -54,24 +54,36 @@ impl ConnectionTable {
     ) -> Result<(), TransmitError> {
         let connection = match destination {
             Destination::Flow(flow) => flow.connection.ok_or(TransmitError::ConnectionGone)?,
-            Destination::Address { .. } => self.connection_to(destination)?,
+            Destination::Address { .. } => {
+                let connection = self.connection_to(destination)?;
+                match self.send(connection, bytes.clone(), token) {
+                    Err(TransmitError::ConnectionGone) => {
+                        // It has closed and its task has not told yet: a fresh one, for an address asks for no other.
+                        self.forget_route_of(connection);
+                        self.connection_to(destination)?
+                    }
+                    sent => return sent,
+                }
+            }
         };
+        self.send(connection, bytes, token)
+    }
+
+    fn send(&mut self, connection: ConnectionId, bytes: Bytes, token: u64) -> Result<(), TransmitError> {
         let entry = self.connections.get(&connection).ok_or(TransmitError::ConnectionGone)?;
         let sent = entry.writer.send(bytes, token, self.streams.limits());
         if sent == Err(TransmitError::QueueFull) {
             entry.writer.abort(CloseReason::SlowReader);
             // The next message for that address may try a fresh connection.
-            let route = entry.route.clone();
-            self.forget_route(route, connection);
+            self.forget_route_of(connection);
         }
         sent
     }
 
     pub(crate) fn close(&mut self, connection: ConnectionId) {
+        self.forget_route_of(connection);
         // The task sees the end of its queue, writes what is left, closes, and reports.
-        if let Some(closed) = self.connections.remove(&connection) {
-            self.forget_route(closed.route, connection);
-        }
+        self.connections.remove(&connection);
     }
 
     /// Turns what the tasks told into events. Returns whether more may wait.
@@ -132,7 +144,9 @@ impl ConnectionTable {
         Ok(connection)
     }
 
-    fn forget_route(&mut self, route: Option<Route>, connection: ConnectionId) {
+    /// Messages for the address that `connection` leads to shall take another.
+    fn forget_route_of(&mut self, connection: ConnectionId) {
+        let route = self.connections.get_mut(&connection).and_then(|entry| entry.route.take());
         if let Some(route) = route
             && self.routes.get(&route) == Some(&connection)
         {

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use offhook_sip::transport::{Flow, ListenerId, Transport};
+use offhook_sip::{
+    message::MESSAGE_BYTES_MAX,
+    transport::{Flow, ListenerId, Transport},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout},
@@ -133,7 +136,7 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 fn agree_on_sip(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offered = request.headers().get_all(SEC_WEBSOCKET_PROTOCOL);
     let names = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
-    if names.map(str::trim).any(|name| name.eq_ignore_ascii_case(SIP_SUBPROTOCOL)) {
+    if names.map(str::trim).any(|name| name == SIP_SUBPROTOCOL) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SIP_SUBPROTOCOL));
         return Ok(response);
     }
@@ -165,9 +168,9 @@ fn config(limits: &StreamLimits) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)
-        .max_write_buffer_size(limits.queued_bytes_max.max(limits.message_bytes_max))
-        .max_message_size(Some(limits.message_bytes_max))
-        .max_frame_size(Some(limits.message_bytes_max))
+        .max_write_buffer_size(limits.queued_bytes_max.max(MESSAGE_BYTES_MAX))
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
 }
 
 /// Announces an accepted WebSocket and carries SIP over it until it closes.
@@ -232,7 +235,7 @@ async fn read(
             None | Some(Ok(WebSocketFrame::Close)) => return CloseReason::Peer,
             Some(Err(reason)) => return reason,
             Some(Ok(WebSocketFrame::Ping(_) | WebSocketFrame::Pong(_))) => {}
-            Some(Ok(WebSocketFrame::Message(bytes))) if bytes.len() > limits.message_bytes_max => {
+            Some(Ok(WebSocketFrame::Message(bytes))) if bytes.len() > MESSAGE_BYTES_MAX => {
                 return CloseReason::TooLarge;
             }
             Some(Ok(WebSocketFrame::Message(bytes))) => match &bytes[..] {
