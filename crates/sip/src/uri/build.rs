@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Escaped, Scheme, Uri, UriError};
+use super::{Escaped, Scheme, Uri, UriError, is_host};
 
 /// A URI that owns its text: what a binding or a dialog keeps. `==` compares as [`Uri`] does; the text decides `Hash`-like
 /// uses, see [`OwnedUri::as_str`].
@@ -18,6 +18,9 @@ impl OwnedUri {
     /// # Errors
     /// [`UriError::Host`] if `host` is no name, IPv4 address or IPv6 reference in brackets.
     pub fn sip(secure: bool, host: &str) -> Result<Self, UriError> {
+        if !is_host(host) {
+            return Err(UriError::Host);
+        }
         format!("{}:{host}", if secure { "sips" } else { "sip" }).parse()
     }
 

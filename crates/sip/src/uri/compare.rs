@@ -51,16 +51,12 @@ pub(crate) fn same_host(left: &str, right: &str) -> bool {
     matches!((address(left), address(right)), (Some(left), Some(right)) if left == right)
 }
 
+/// Of a name that stands there twice, which RFC 3261 §19.1.1 forbids, the first one counts.
 fn shared_params_agree(left: &Uri<'_>, right: &Uri<'_>) -> bool {
-    left.params().all(|(name, value)| {
-        match right.params().find(|(other, _)| same_escaped(name, other, false)) {
-            Some((_, other)) => match (value, other) {
-                (Some(value), Some(other)) => same_escaped(value, other, false),
-                (None, None) => true,
-                _ => false,
-            },
-            None => true,
-        }
+    left.params().all(|(name, _)| match (left.param(name).flatten(), right.param(name)) {
+        (_, None) | (None, Some(None)) => true,
+        (Some(value), Some(Some(other))) => same_escaped(value, other, false),
+        _ => false,
     })
 }
 
