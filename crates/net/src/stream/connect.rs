@@ -9,7 +9,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{PeerIdentity, StreamEvent, Streams, admission::Permit, listen, octets, session, websocket};
+use super::{PeerIdentity, StreamEvent, Streams, listen, octets, session, websocket};
 use crate::{CloseReason, ConnectionOrigin, TransmitError};
 use session::{Queue, Writer};
 
@@ -27,13 +27,13 @@ impl Streams {
             return Err(TransmitError::Handshake);
         }
         let permit = self.0.admission.open().ok_or(TransmitError::ConnectionLimit)?;
-        let (writer, queue) = session::queue(self.limits());
-        self.0.runtime.spawn(run(self.clone(), target, queue, permit));
+        let (writer, queue) = session::queue(self.limits(), permit);
+        self.0.runtime.spawn(run(self.clone(), target, queue));
         Ok(writer)
     }
 }
 
-async fn run(streams: Streams, mut target: Target, mut queue: Queue, _permit: Permit) {
+async fn run(streams: Streams, mut target: Target, mut queue: Queue) {
     let outcome = open(&streams, &mut target, &mut queue).await;
     let flow = target.flow;
     match outcome {
@@ -42,6 +42,7 @@ async fn run(streams: Streams, mut target: Target, mut queue: Queue, _permit: Pe
             streams.counters().connect_failures.increment();
             tracing::debug!(?flow, %error, "connection not opened");
             streams.failed(&mut queue, error).await;
+            drop(queue);
             if let Some(connection) = flow.connection {
                 let _ = streams.tell(StreamEvent::NotOpened { connection }).await;
             }

@@ -124,7 +124,7 @@ async fn serve(
     socket: TcpStream,
     remote: SocketAddr,
     config: StreamListenerConfig,
-    _permit: Permit,
+    permit: Permit,
 ) {
     let Ok(local) = socket.local_addr() else { return };
     let connection = streams.new_connection();
@@ -137,12 +137,12 @@ async fn serve(
     };
     prepare(&socket);
     if !config.transport.is_secure() {
-        return shake_hands_and_converse(&streams, flow, socket).await;
+        return shake_hands_and_converse(&streams, flow, permit, socket).await;
     }
     let Some(tls) = &config.tls else { return };
     let handshake = TlsAcceptor::from(tls.config()).accept(socket);
     match timeout(streams.limits().handshake_timeout, handshake).await {
-        Ok(Ok(io)) => shake_hands_and_converse(&streams, flow, io).await,
+        Ok(Ok(io)) => shake_hands_and_converse(&streams, flow, permit, io).await,
         Ok(Err(error)) => {
             streams.counters().handshake_failures.increment();
             tracing::debug!(?flow, %error, "TLS handshake failed");
@@ -154,15 +154,16 @@ async fn serve(
 async fn shake_hands_and_converse(
     streams: &Streams,
     flow: Flow,
+    permit: Permit,
     io: impl AsyncRead + AsyncWrite + Unpin + Send,
 ) {
     if matches!(flow.transport, Transport::Ws | Transport::Wss) {
         match timeout(streams.limits().handshake_timeout, websocket::accept(io, streams.limits())).await {
-            Ok(Ok(socket)) => websocket::serve(streams, flow, socket).await,
+            Ok(Ok(socket)) => websocket::serve(streams, flow, permit, socket).await,
             Ok(Err(_)) => streams.counters().handshake_failures.increment(),
             Err(_) => streams.counters().handshake_timeouts.increment(),
         }
-    } else if let Some(mut queue) = streams.accepted(flow).await {
+    } else if let Some(mut queue) = streams.accepted(flow, permit).await {
         let reason = octets::converse(streams, flow, io, &mut queue).await;
         streams.closed(flow, reason, queue).await;
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use offhook_sip::transport::Flow;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::{StreamEvent, StreamLimits, Streams};
+use super::{StreamEvent, StreamLimits, Streams, admission::Permit};
 use crate::{CloseReason, ConnectionOrigin, TransmitError};
 
 /// A message that waits for the peer to read.
@@ -44,15 +44,17 @@ pub(super) struct Queue {
     abort: watch::Receiver<Option<CloseReason>>,
     /// The message being written: its token and length.
     writing: Option<(u64, usize)>,
+    /// Held as long as the connection; given back before its end is told.
+    _permit: Permit,
 }
 
 /// Both ends of a new connection's queue.
-pub(super) fn queue(limits: &StreamLimits) -> (Writer, Queue) {
+pub(super) fn queue(limits: &StreamLimits, permit: Permit) -> (Writer, Queue) {
     let (sender, receiver) = mpsc::channel(limits.queued_messages_max.max(1));
     let (abort, aborted) = watch::channel(None);
     let shared = Arc::<Shared>::default();
     let writer = Writer { queue: sender, shared: Arc::clone(&shared), abort };
-    (writer, Queue { receiver, shared, abort: aborted, writing: None })
+    (writer, Queue { receiver, shared, abort: aborted, writing: None, _permit: permit })
 }
 
 impl Writer {
@@ -138,8 +140,8 @@ impl Pong {
 
 impl Streams {
     /// Tells that `flow` is ready. For accepted ones makes the queue and hands its writer to the worker.
-    pub(super) async fn accepted(&self, flow: Flow) -> Option<Queue> {
-        let (writer, queue) = queue(self.limits());
+    pub(super) async fn accepted(&self, flow: Flow, permit: Permit) -> Option<Queue> {
+        let (writer, queue) = queue(self.limits(), permit);
         self.counters().connections_accepted.increment();
         let origin = ConnectionOrigin::Accepted;
         self.tell(StreamEvent::Opened { flow, origin, writer: Some(writer) }).await.ok()?;
@@ -169,6 +171,7 @@ impl Streams {
         }
         tracing::debug!(flow = ?flow, %reason, "connection closed");
         self.failed(&mut queue, TransmitError::ConnectionGone).await;
+        drop(queue);
         // If the worker has ended, nobody needs to know.
         let _ = self.tell(StreamEvent::Closed { flow, reason }).await;
     }

@@ -25,6 +25,7 @@ use tokio_tungstenite::{
 
 use super::{
     StreamLimits, Streams,
+    admission::Permit,
     session::{Pong, Queue},
 };
 use crate::CloseReason;
@@ -113,11 +114,11 @@ impl Streams {
         let incoming = incoming.map(|received| received.map_err(|_| CloseReason::Lost));
         let UpgradedWebSocket { listener, secure, local, remote } = upgraded;
         let permit = self.0.admission.accept(remote.ip());
-        let _permit = permit.ok_or(WebSocketRefused::ConnectionLimit)?;
+        let permit = permit.ok_or(WebSocketRefused::ConnectionLimit)?;
         let transport = if secure { Transport::Wss } else { Transport::Ws };
         let connection = Some(self.new_connection());
         let flow = Flow { listener, transport, local, remote, connection };
-        let mut queue = self.accepted(flow).await.ok_or(WebSocketRefused::WorkerEnded)?;
+        let mut queue = self.accepted(flow, permit).await.ok_or(WebSocketRefused::WorkerEnded)?;
         let reason = carry(self, flow, incoming, outgoing, &mut queue).await;
         self.closed(flow, reason, queue).await;
         Ok(())
@@ -177,9 +178,10 @@ fn config(limits: &StreamLimits) -> WebSocketConfig {
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     streams: &Streams,
     flow: Flow,
+    permit: Permit,
     socket: WebSocketStream<S>,
 ) {
-    if let Some(mut queue) = streams.accepted(flow).await {
+    if let Some(mut queue) = streams.accepted(flow, permit).await {
         let reason = converse(streams, flow, socket, &mut queue).await;
         streams.closed(flow, reason, queue).await;
     }

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use offhook_net::{
-    Clock, NetCounters, NetEvent, TransmitError, UdpListenerConfig, WorkerConfig, WorkerIo,
+    Clock, Counter, NetCounters, NetEvent, TransmitError, UdpListenerConfig, WorkerConfig, WorkerIo,
     stream::{StreamListenerConfig, StreamSettings, Streams},
 };
 use offhook_sip::transport::{Destination, Flow, ListenerId, Transport};
@@ -22,13 +22,14 @@ pub struct Node {
     pub io: WorkerIo<u32>,
     pub counters: Arc<NetCounters>,
     seen: VecDeque<NetEvent<u32>>,
+    fresh: Vec<NetEvent<u32>>,
 }
 
 impl Node {
     pub fn new() -> Self {
         let counters = Arc::new(NetCounters::default());
         let io = WorkerIo::new(WorkerConfig::new(Clock::new(), Arc::clone(&counters))).unwrap();
-        Self { io, counters, seen: VecDeque::new() }
+        Self { io, counters, seen: VecDeque::new(), fresh: Vec::new() }
     }
 
     /// Binds UDP listener `id` to a free port of `ip`.
@@ -54,10 +55,9 @@ impl Node {
             }
             looked_at = self.seen.len();
             assert!(Instant::now() < give_up, "what was waited for did not happen; seen: {:?}", self.seen);
-            let mut events = Vec::new();
             let soon = self.io.clock().instant() + Duration::from_millis(200);
-            self.io.turn(Some(soon), &mut events).unwrap();
-            self.seen.extend(events);
+            self.io.turn(Some(soon), &mut self.fresh).unwrap();
+            self.seen.extend(self.fresh.drain(..));
         }
     }
 
@@ -75,11 +75,15 @@ impl Node {
         })
     }
 
-    /// Turns once with what is there already.
-    pub fn turn_now(&mut self) {
-        let mut events = Vec::new();
-        self.io.turn(Some(self.io.clock().instant()), &mut events).unwrap();
-        self.seen.extend(events);
+    /// Turns until the sockets have counted `wanted`.
+    pub fn until_counted(&mut self, counter: impl Fn(&NetCounters) -> &Counter, wanted: u64) {
+        let give_up = Instant::now() + PATIENCE;
+        while counter(&self.counters).value() != wanted {
+            assert!(Instant::now() < give_up, "counted {:?}", counter(&self.counters));
+            let soon = self.io.clock().instant() + Duration::from_millis(1);
+            self.io.turn(Some(soon), &mut self.fresh).unwrap();
+            self.seen.extend(self.fresh.drain(..));
+        }
     }
 
     /// Events waiting to be picked.
