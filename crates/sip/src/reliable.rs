@@ -225,16 +225,16 @@ mod tests {
         let mut sender = ReliableProvisionals::new(7, &mut Random::from_number(2));
         let first = sender.next_rseq();
         assert!((1..=0x7fff_ffff).contains(&first));
-        assert_eq!(sender.send(Bytes::from_static(b"one"), &TIMERS, now), Ok(Some(Bytes::from_static(b"one"))));
+        assert_eq!(
+            sender.send(Bytes::from_static(b"one"), &TIMERS, now),
+            Ok(Some(Bytes::from_static(b"one")))
+        );
         assert_eq!(sender.next_rseq(), first + 1);
         assert_eq!(sender.send(Bytes::from_static(b"two"), &TIMERS, now), Ok(None));
         for wrong in [rack(first + 1, 7), rack(first, 8), rack(first - 1, 7)] {
             assert_eq!(sender.handle_prack(&wrong, &TIMERS, now), Err(ReliableError::NoMatch));
         }
-        assert_eq!(
-            sender.handle_prack(&rack(first, 7), &TIMERS, now),
-            Ok(Some(Bytes::from_static(b"two")))
-        );
+        assert_eq!(sender.handle_prack(&rack(first, 7), &TIMERS, now), Ok(Some(Bytes::from_static(b"two"))));
         assert_eq!(sender.handle_prack(&rack(first, 7), &TIMERS, now), Err(ReliableError::NoMatch));
         assert_eq!(sender.handle_prack(&rack(first + 1, 7), &TIMERS, now), Ok(None));
         assert_eq!(sender.deadline(), None);

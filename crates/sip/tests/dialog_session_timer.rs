@@ -7,7 +7,9 @@ use offhook_base::Instant;
 use offhook_sip::{
     header::{Headers, Refresher, SessionExpires},
     message::{Message, Method},
-    session_timer::{RequestOffer, SessionAgreement, SessionEvent, SessionTimer, SessionTimerPolicy, UasAnswer},
+    session_timer::{
+        RequestOffer, SessionAgreement, SessionEvent, SessionTimer, SessionTimerPolicy, UasAnswer,
+    },
     write::MessageWriter,
 };
 
@@ -144,7 +146,8 @@ fn run(mut timer: SessionTimer, start: Instant) -> Vec<(u64, SessionEvent)> {
 fn a_session_is_refreshed_at_half_time_and_ended_a_little_early() {
     use SessionEvent::{Expired, Refresh};
     let start = Instant::default();
-    let timer = |interval_secs, we_refresh| SessionTimer::new(SessionAgreement { interval_secs, we_refresh }, start);
+    let timer =
+        |interval_secs, we_refresh| SessionTimer::new(SessionAgreement { interval_secs, we_refresh }, start);
     assert_eq!(run(timer(1800, true), start), [(900, Refresh), (1768, Expired)]);
     assert_eq!(run(timer(1800, false), start), [(1768, Expired)]);
     assert_eq!(run(timer(90, true), start), [(45, Refresh), (60, Expired)]);

@@ -92,7 +92,10 @@ fn the_called_side_takes_routes_in_order_and_answers_to_the_contact() {
 
 #[test]
 fn the_calling_side_reverses_the_routes_and_counts_on() {
-    let answer = ok("200 OK", &["Record-Route: <sip:p2.example.org;lr>", "Record-Route: <sip:p1.example.org;lr>", CONTACT]);
+    let answer = ok(
+        "200 OK",
+        &["Record-Route: <sip:p2.example.org;lr>", "Record-Route: <sip:p1.example.org;lr>", CONTACT],
+    );
     let mut dialog = Dialog::uac(&answer, "c2", "ours", false).unwrap();
     assert_eq!(dialog.phase(), Phase::Confirmed);
     let bye = written(&mut dialog, &Method::Bye);
@@ -105,8 +108,10 @@ fn the_calling_side_reverses_the_routes_and_counts_on() {
 /// §12.2.1.1: a first route without `lr` becomes the Request-URI, the target goes to the end.
 #[test]
 fn a_strict_router_gets_its_own_uri_and_the_target_last() {
-    let answer =
-        ok("200 OK", &["Record-Route: <sip:p2.example.org;lr>", "Record-Route: <sip:p1.example.org>", CONTACT]);
+    let answer = ok(
+        "200 OK",
+        &["Record-Route: <sip:p2.example.org;lr>", "Record-Route: <sip:p1.example.org>", CONTACT],
+    );
     let mut dialog = Dialog::uac(&answer, "c2", "ours", false).unwrap();
     let bye = written(&mut dialog, &Method::Bye);
     assert_eq!((bye.uri(), dialog.next_hop()), ("sip:p1.example.org", "sip:p1.example.org"));
@@ -129,12 +134,18 @@ fn an_early_dialog_is_confirmed_with_the_routes_of_the_2xx() {
     let early = ok("183 Session Progress", &["Record-Route: <sip:p1.example.org;lr>", CONTACT]);
     let mut dialog = Dialog::uac(&early, "c2", "ours", false).unwrap();
     assert_eq!(dialog.phase(), Phase::Early);
-    let answer = ok("200 OK", &["Record-Route: <sip:other.example.org;lr>", "Contact: <sip:bob@203.0.113.9>"]);
+    let answer =
+        ok("200 OK", &["Record-Route: <sip:other.example.org;lr>", "Contact: <sip:bob@203.0.113.9>"]);
     dialog.confirm_by(&answer).unwrap();
     assert_eq!((dialog.phase(), dialog.next_hop()), (Phase::Confirmed, "sip:other.example.org;lr"));
     assert_eq!(written(&mut dialog, &Method::Bye).uri(), "sip:bob@203.0.113.9");
     // Later 2xx move the target, not the routes.
-    dialog.confirm_by(&ok("200 OK", &["Record-Route: <sip:p9.example.org;lr>", "Contact: <sip:bob@203.0.113.10>"])).unwrap();
+    dialog
+        .confirm_by(&ok(
+            "200 OK",
+            &["Record-Route: <sip:p9.example.org;lr>", "Contact: <sip:bob@203.0.113.10>"],
+        ))
+        .unwrap();
     assert_eq!(dialog.next_hop(), "sip:other.example.org;lr");
     assert_eq!(dialog.state().remote_target.as_ref(), "sip:bob@203.0.113.10");
 }
@@ -158,7 +169,11 @@ fn requests_out_of_order_are_refused_and_target_refreshes_move_the_target() {
     assert_eq!(dialog.state().remote_target.as_ref(), "sip:a@198.51.100.7", "INFO refreshes no target");
     assert_eq!(dialog.take_request(&within("INVITE", 314_159, "sip:x@198.51.100.99")), Err(OutOfOrder));
     assert_eq!(dialog.state().remote_target.as_ref(), "sip:a@198.51.100.7");
-    assert_eq!(dialog.take_request(&within("UPDATE", 400_000, "sip:a@198.51.100.50")), Ok(()), "gaps are allowed");
+    assert_eq!(
+        dialog.take_request(&within("UPDATE", 400_000, "sip:a@198.51.100.50")),
+        Ok(()),
+        "gaps are allowed"
+    );
     assert_eq!(dialog.state().remote_target.as_ref(), "sip:a@198.51.100.50");
 }
 
@@ -169,12 +184,18 @@ fn what_makes_no_dialog_says_why() {
         Dialog::uas(&invite(&["Contact: <sip:a@x>, <sip:b@x>"]), "ours", false, Phase::Early),
         Err(DialogError::NoContact)
     );
-    assert_eq!(Dialog::uas(&invite(&["Contact: *"]), "ours", false, Phase::Early), Err(DialogError::NoContact));
+    assert_eq!(
+        Dialog::uas(&invite(&["Contact: *"]), "ours", false, Phase::Early),
+        Err(DialogError::NoContact)
+    );
     let answer = ok("200 OK", &[CONTACT]);
     assert_eq!(Dialog::uac(&answer, "c2", "forged", false), Err(DialogError::OtherDialog));
     assert_eq!(Dialog::uac(&answer, "c9", "ours", false), Err(DialogError::OtherDialog));
     let many = format!("Record-Route: {}", vec!["<sip:p;lr>"; 71].join(","));
-    assert_eq!(Dialog::uac(&ok("200 OK", &[CONTACT, &many]), "c2", "ours", false), Err(DialogError::TooManyRoutes));
+    assert_eq!(
+        Dialog::uac(&ok("200 OK", &[CONTACT, &many]), "c2", "ours", false),
+        Err(DialogError::TooManyRoutes)
+    );
 }
 
 #[test]

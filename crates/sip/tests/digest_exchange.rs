@@ -6,8 +6,8 @@ use bytes::BytesMut;
 use offhook_base::{Random, UtcMillis};
 use offhook_sip::{
     digest::{
-        Challenger, DigestServer, DigestSession, HashFunction, NONCE_LIFETIME_DEFAULT, NonceCounts, NonceIssuer,
-        Verdict,
+        Challenger, DigestServer, DigestSession, HashFunction, NONCE_LIFETIME_DEFAULT, NonceCounts,
+        NonceIssuer, Verdict,
     },
     header::{Credentials, DigestCredentials, Headers},
     message::{Message, Method, StatusCode},
@@ -43,7 +43,14 @@ impl World {
         ] {
             writer.header_text(name, value);
         }
-        self.server.challenge(&mut writer, Challenger::UserAgent, "example.org", stale, &mut self.random, NOW);
+        self.server.challenge(
+            &mut writer,
+            Challenger::UserAgent,
+            "example.org",
+            stale,
+            &mut self.random,
+            NOW,
+        );
         Message::parse(writer.finish()).unwrap().headers().clone()
     }
 
@@ -55,13 +62,16 @@ impl World {
     fn judge(&mut self, value: &str, now: UtcMillis) -> Verdict {
         let parsed = Credentials::parse(value).unwrap();
         let credentials = DigestCredentials::from_credentials(&parsed).unwrap();
-        let ha1 = self.server.hash_function(&credentials).map(|hash| hash.ha1("anna", "example.org", "right"));
+        let ha1 =
+            self.server.hash_function(&credentials).map(|hash| hash.ha1("anna", "example.org", "right"));
         self.server.judge(&credentials, &Method::Register, b"", ha1.as_ref(), now)
     }
 }
 
 fn session(headers: &Headers, password: &str) -> Option<DigestSession> {
-    DigestSession::answer_to("anna", headers.www_authenticate(), |hash, realm| Some(hash.ha1("anna", realm, password)))
+    DigestSession::answer_to("anna", headers.www_authenticate(), |hash, realm| {
+        Some(hash.ha1("anna", realm, password))
+    })
 }
 
 fn after(secs: u64) -> UtcMillis {
@@ -74,7 +84,8 @@ fn challenges_are_written_strongest_first() {
     let mut world = World::new(&ALL);
     let headers = world.challenge(true);
     let challenges: Vec<_> = headers.www_authenticate().collect();
-    let algorithms: Vec<_> = challenges.iter().map(|challenge| challenge.algorithm.as_deref().unwrap()).collect();
+    let algorithms: Vec<_> =
+        challenges.iter().map(|challenge| challenge.algorithm.as_deref().unwrap()).collect();
     assert_eq!(algorithms, ["SHA-512-256", "SHA-256", "MD5"]);
     assert!(challenges.iter().all(|challenge| challenge.stale && challenge.nonce == challenges[0].nonce));
     assert!(challenges.iter().all(|challenge| challenge.qop.as_deref() == Some("auth")));
@@ -84,8 +95,10 @@ fn challenges_are_written_strongest_first() {
 fn the_right_password_is_accepted_with_every_algorithm_and_a_wrong_one_with_none() {
     for hash in ALL {
         let mut world = World::new(&[hash]);
-        let right = world.session("right").authorize(&Method::Register, URI, b"", &mut Random::from_number(2));
-        let wrong = world.session("wrong").authorize(&Method::Register, URI, b"", &mut Random::from_number(3));
+        let right =
+            world.session("right").authorize(&Method::Register, URI, b"", &mut Random::from_number(2));
+        let wrong =
+            world.session("wrong").authorize(&Method::Register, URI, b"", &mut Random::from_number(3));
         assert_eq!(world.judge(&right, NOW), Verdict::Accepted, "{hash:?}");
         assert_eq!(world.judge(&wrong, NOW), Verdict::Wrong, "{hash:?}");
     }
@@ -108,7 +121,8 @@ fn a_nonce_serves_many_requests_and_each_count_only_once() {
     let mut world = World::new(&[HashFunction::Sha256]);
     let mut session = world.session("right");
     let mut random = Random::from_number(4);
-    let values: Vec<_> = (0..3).map(|_| session.authorize(&Method::Register, URI, b"", &mut random)).collect();
+    let values: Vec<_> =
+        (0..3).map(|_| session.authorize(&Method::Register, URI, b"", &mut random)).collect();
     assert!(values[2].contains("nc=00000003"));
     for value in &values {
         assert_eq!(world.judge(value, NOW), Verdict::Accepted);
@@ -188,10 +202,14 @@ fn a_client_answers_what_other_servers_ask() {
     };
     let answer = |challenge: &str| {
         let headers = headers(challenge);
-        session(&headers, "right").map(|mut it| it.authorize(&Method::Register, URI, b"body", &mut Random::from_number(9)))
+        session(&headers, "right")
+            .map(|mut it| it.authorize(&Method::Register, URI, b"body", &mut Random::from_number(9)))
     };
     let legacy = answer("Digest realm=\"example.org\", nonce=\"n\"").unwrap();
-    assert!(!legacy.contains("qop") && !legacy.contains("algorithm") && !legacy.contains("cnonce"), "{legacy}");
+    assert!(
+        !legacy.contains("qop") && !legacy.contains("algorithm") && !legacy.contains("cnonce"),
+        "{legacy}"
+    );
     let mut world = World::new(&[HashFunction::Md5]);
     assert_eq!(world.judge(&legacy, NOW), Verdict::Unusable);
     world.server.allow_legacy = true;
@@ -199,7 +217,9 @@ fn a_client_answers_what_other_servers_ask() {
 
     let whole = answer("Digest realm=\"example.org\", nonce=\"n\", qop=\"auth-int\", algorithm=MD5").unwrap();
     assert!(whole.contains("qop=auth-int"));
-    let session = answer("Digest realm=\"example.org\", nonce=\"n\", qop=\"auth,auth-int\", algorithm=SHA-256-sess, opaque=\"o\\\"p\"");
+    let session = answer(
+        "Digest realm=\"example.org\", nonce=\"n\", qop=\"auth,auth-int\", algorithm=SHA-256-sess, opaque=\"o\\\"p\"",
+    );
     let session = session.unwrap();
     assert!(session.contains("qop=auth,") && session.contains("opaque=\"o\\\"p\""), "{session}");
     assert!(session.contains("algorithm=SHA-256-sess"));

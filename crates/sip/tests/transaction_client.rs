@@ -19,7 +19,9 @@ fn an_unanswered_invite_is_sent_7_times_in_32_s() {
     seen.extend(bench.run_out());
     assert_eq!(sent_ms(&seen), [0, 500, 1500, 3500, 7500, 15500, 31500]);
     let key = TransactionKey::Client(key);
-    assert!(matches!(seen[..], [.., Seen::TimedOut(32_000, k), Seen::Terminated(32_000, t)] if k == key && t == key));
+    assert!(
+        matches!(seen[..], [.., Seen::TimedOut(32_000, k), Seen::Terminated(32_000, t)] if k == key && t == key)
+    );
     assert!(bench.layer.is_empty());
 }
 
@@ -131,7 +133,9 @@ fn a_request_that_cannot_be_sent_ends_its_transaction() {
         bench.layer.transport_failed(token, bench.now);
         let seen = bench.drain();
         let key = TransactionKey::Client(key);
-        assert!(matches!(seen[..], [Seen::TransportFailed(k), Seen::Terminated(0, t)] if k == key && t == key));
+        assert!(
+            matches!(seen[..], [Seen::TransportFailed(k), Seen::Terminated(0, t)] if k == key && t == key)
+        );
         bench.layer.transport_failed(token, bench.now);
         assert!(bench.drain().is_empty(), "a token outlives its transaction harmlessly");
     }
@@ -172,7 +176,10 @@ fn a_cancel_during_ringing_goes_out_at_once_and_only_once() {
     bench.layer.cancel(key, None, bench.now);
     assert!(bench.drain().is_empty());
     // A 2xx that overtook it goes up; the user will have to send a BYE.
-    assert!(matches!(bench.receive_message(answer_to(&invite, 200), flow(Udp))[..], [Seen::Response(_, 200)]));
+    assert!(matches!(
+        bench.receive_message(answer_to(&invite, 200), flow(Udp))[..],
+        [Seen::Response(_, 200)]
+    ));
     assert!(!bench.layer.cancel(key, None, bench.now));
 }
 

@@ -15,8 +15,8 @@ use offhook_sip::{
     },
 };
 use transaction_support::{
-    Bench, Seen, address, arrived, bytes, flow, peer_request, peer_request_via, request, response, sent, sent_lines,
-    sent_ms,
+    Bench, Seen, address, arrived, bytes, flow, peer_request, peer_request_via, request, response, sent,
+    sent_lines, sent_ms,
 };
 
 fn invite() -> Bytes {
@@ -47,7 +47,9 @@ fn a_failure_without_ack_is_sent_11_times_in_32_s() {
     seen.extend(bench.run_out());
     assert_eq!(sent_ms(&seen), [0, 500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
     let key = TransactionKey::Server(key);
-    assert!(matches!(seen[..], [.., Seen::TimedOut(32_000, k), Seen::Terminated(32_000, t)] if k == key && t == key));
+    assert!(
+        matches!(seen[..], [.., Seen::TimedOut(32_000, k), Seen::Terminated(32_000, t)] if k == key && t == key)
+    );
 }
 
 #[test]
@@ -261,7 +263,9 @@ fn requests_without_a_usable_branch_are_matched_by_the_old_rules() {
         bench.respond(key, &request, 487);
         assert!(bench.receive(peer_request_via("ACK", &via, ";tag=tu"), flow(Udp)).is_empty());
         assert_eq!(bench.layer.counters().acks_absorbed, 1);
-        let next = String::from_utf8(peer_request_via("INVITE", &via, "").to_vec()).unwrap().replace("CSeq: 7", "CSeq: 8");
+        let next = String::from_utf8(peer_request_via("INVITE", &via, "").to_vec())
+            .unwrap()
+            .replace("CSeq: 7", "CSeq: 8");
         arrived(bench.receive(next.into(), flow(Udp)));
     }
 }
@@ -300,7 +304,11 @@ fn a_full_table_refuses_new_calls_with_503_and_lets_running_ones_end() {
     assert_eq!(sent_lines(&seen), ["SIP/2.0 503 Service Unavailable"]);
     assert_eq!(response(sent(&seen).remove(0)).headers().retry_after(), Some(5));
     arrived(bench.receive(call(1, "BYE", ";tag=tu"), flow(Udp)));
-    assert_eq!(sent_lines(&bench.receive(call(2, "BYE", ";tag=tu"), flow(Udp))).len(), 1, "the reserve is bounded too");
+    assert_eq!(
+        sent_lines(&bench.receive(call(2, "BYE", ";tag=tu"), flow(Udp))).len(),
+        1,
+        "the reserve is bounded too"
+    );
     assert_eq!(bench.layer.counters().refused_full, 2);
 }
 

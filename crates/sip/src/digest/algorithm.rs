@@ -253,6 +253,27 @@ mod tests {
         }
     }
 
+    /// RFC 7616 §3.9.2 with the corrected user hash and response of its erratum 4897.
+    #[test]
+    fn response_of_rfc_7616_section_3_9_2() {
+        let hash = HashFunction::Sha512_256;
+        let (name, realm) = ("J\u{e4}s\u{f8}n Doe", "api@example.org");
+        let userhash = hash.joined(&[name.as_bytes(), realm.as_bytes()]);
+        assert_eq!(userhash.as_str(), "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b");
+        let input = ResponseInput {
+            algorithm: Algorithm::SHA_512_256,
+            method: "GET",
+            uri: "/doe.json",
+            nonce: "5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK",
+            protection: Protection::Auth {
+                count: "00000001",
+                cnonce: "NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v",
+            },
+        };
+        let response = input.response(&hash.ha1(name, realm, "Secret, or not?"));
+        assert_eq!(response.as_str(), "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5");
+    }
+
     /// RFC 2617 §3.5, and the same without qop.
     #[test]
     fn the_older_example_of_rfc_2617_still_holds() {

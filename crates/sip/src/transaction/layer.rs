@@ -346,6 +346,12 @@ impl TransactionLayer {
         self.table.len() == 0
     }
 
+    /// Whether nothing at all is kept: no transaction, no identity, no timer. For tests of leaks; timers of transactions
+    /// that ended early stay until they fire, at most 64*T1.
+    pub fn is_idle(&self) -> bool {
+        self.is_empty() && self.by_identity.is_empty() && self.timers.is_empty()
+    }
+
     /// What has been counted so far.
     pub fn counters(&self) -> &Counters {
         &self.counters

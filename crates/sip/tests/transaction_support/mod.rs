@@ -7,7 +7,9 @@ use bytes::Bytes;
 use offhook_base::{Instant, Random};
 use offhook_sip::{
     message::{Message, Method, Request, Response},
-    transaction::{ClientKey, LayerConfig, Output, ServerKey, TransactionKey, TransactionLayer, TransmitToken},
+    transaction::{
+        ClientKey, LayerConfig, Output, ServerKey, TransactionKey, TransactionLayer, TransmitToken,
+    },
     transport::{ConnectionId, Destination, Flow, ListenerId, Transport},
 };
 
@@ -85,7 +87,8 @@ pub fn our_request(method: &str, branch: &str) -> Bytes {
 pub fn answer_to(request_bytes: &Bytes, status: u16) -> Message {
     let mut buffer = bytes::BytesMut::new();
     let status = offhook_sip::message::StatusCode::new(status).unwrap();
-    Message::parse(request(request_bytes.clone()).respond(&mut buffer, status, Some("theirs")).finish()).unwrap()
+    Message::parse(request(request_bytes.clone()).respond(&mut buffer, status, Some("theirs")).finish())
+        .unwrap()
 }
 
 pub struct Bench {
@@ -136,7 +139,10 @@ impl Bench {
                 Output::TransportFailed { key } => Seen::TransportFailed(key),
                 Output::Terminated { key } => Seen::Terminated(self.ms(), key),
                 Output::Timeout(at) => {
-                    assert!(at.is_none_or(|at| at > self.now), "a deadline that has passed would spin the driver");
+                    assert!(
+                        at.is_none_or(|at| at > self.now),
+                        "a deadline that has passed would spin the driver"
+                    );
                     return seen;
                 }
             });
@@ -207,7 +213,9 @@ pub fn sent_ms(seen: &[Seen]) -> Vec<u128> {
 }
 
 pub fn sent(seen: &[Seen]) -> Vec<Bytes> {
-    seen.iter().filter_map(|seen| if let Seen::Sent(_, bytes, ..) = seen { Some(bytes.clone()) } else { None }).collect()
+    seen.iter()
+        .filter_map(|seen| if let Seen::Sent(_, bytes, ..) = seen { Some(bytes.clone()) } else { None })
+        .collect()
 }
 
 /// The first line of each message sent.
