@@ -156,6 +156,16 @@ impl Headers {
             .map(|slot| (HeaderName::from_discriminant(slot.kind), self.name(slot), self.value(slot)))
     }
 
+    /// The first name of `set` (of [`HeaderName::bit`]s) that a second line has: one pass, whatever the size of the set.
+    pub(crate) fn first_repeated(&self, set: u128) -> Option<HeaderName> {
+        let mut seen = 0;
+        self.slots.iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind)).find(|name| {
+            let is_repeated = seen & set & name.bit() != 0;
+            seen |= name.bit();
+            is_repeated
+        })
+    }
+
     fn name(&self, slot: &Slot) -> &str {
         let start = slot.name_start as usize;
         self.text(start, start + usize::from(slot.name_len))

@@ -161,7 +161,18 @@ impl Request {
         status: StatusCode,
         to_tag: Option<&str>,
     ) -> MessageWriter<'b> {
-        let mut writer = MessageWriter::response(buf, status, None);
+        self.respond_because(buf, status, status.default_reason(), to_tag)
+    }
+
+    /// As [`Request::respond`], with a reason phrase of its own.
+    pub fn respond_because<'b>(
+        &self,
+        buf: &'b mut BytesMut,
+        status: StatusCode,
+        reason: impl fmt::Display,
+        to_tag: Option<&str>,
+    ) -> MessageWriter<'b> {
+        let mut writer = MessageWriter::response_with(buf, status, reason);
         writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.source);
         writer
     }

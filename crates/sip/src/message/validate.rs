@@ -23,6 +23,16 @@ const SINGLE: &[HeaderName] = &[
     HeaderName::Event,
 ];
 
+/// [`SINGLE`] as a set.
+const SINGLE_SET: u128 = {
+    let (mut set, mut index) = (0, 0);
+    while index < SINGLE.len() {
+        set |= SINGLE[index].bit();
+        index += 1;
+    }
+    set
+};
+
 /// Checks a request.
 ///
 /// # Errors
@@ -52,10 +62,8 @@ pub fn validate_response(response: &Response) -> Result<(), Fault> {
 
 /// What requests and responses share.
 fn common(headers: &Headers) -> Result<(), Fault> {
-    for name in SINGLE {
-        if headers.all(name).nth(1).is_some() {
-            return Err(HeaderError::Repeated(*name).into());
-        }
+    if let Some(name) = headers.first_repeated(SINGLE_SET) {
+        return Err(HeaderError::Repeated(name).into());
     }
     headers.call_id()?;
     headers.cseq()?;

@@ -104,7 +104,7 @@ const TABLE: &[(&str, Expect)] = &[
             );
         }),
     ),
-    ("multi01", Refused(400, "Repeated From")),
+    ("multi01", Refused(400, "Repeated CSeq")),
     ("mcl01", Refused(400, "Bad Content-Length")),
     (
         "bcast",
