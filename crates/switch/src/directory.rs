@@ -235,7 +235,13 @@ pub const EMERGENCY_NUMBERS: [&str; 3] = ["112", "110", "911"];
 
 impl Directory {
     /// A snapshot of these parts. Names are taken as they are: the store has checked them.
-    pub fn new(tenants: Vec<Tenant>, users: Vec<User>, devices: Vec<Device>, lines: Vec<Line>, peers: Vec<Peer>) -> Self {
+    pub fn new(
+        tenants: Vec<Tenant>,
+        users: Vec<User>,
+        devices: Vec<Device>,
+        lines: Vec<Line>,
+        peers: Vec<Peer>,
+    ) -> Self {
         let tenants: Vec<_> = tenants.into_iter().map(Arc::new).collect();
         let domains = tenants
             .iter()
@@ -263,7 +269,11 @@ impl Directory {
 
     /// The tenant that owns `domain` (case does not matter), or the default one if `domain_is_ours` says that the
     /// domain is an address of this node.
-    pub fn tenant_of_domain(&self, domain: &str, domain_is_ours: impl FnOnce() -> bool) -> Option<&Arc<Tenant>> {
+    pub fn tenant_of_domain(
+        &self,
+        domain: &str,
+        domain_is_ours: impl FnOnce() -> bool,
+    ) -> Option<&Arc<Tenant>> {
         let owner = if domain.bytes().any(|letter| letter.is_ascii_uppercase()) {
             self.domains.get(domain.to_ascii_lowercase().as_str())
         } else {
@@ -323,8 +333,11 @@ impl Directory {
     /// The enabled peer of `tenant` that takes calls to `number`: the longest prefix wins, then the store's order.
     pub fn peer_for_number(&self, tenant: &str, number: &str) -> Option<&Arc<Peer>> {
         let mut best: Option<(usize, &Arc<Peer>)> = None;
-        for peer in self.peers.iter().filter(|peer| peer.enabled && peer.host.is_some() && &*peer.tenant == tenant) {
-            let longest = peer.prefixes.iter().filter(|prefix| number.starts_with(&***prefix)).map(|p| p.len()).max();
+        for peer in
+            self.peers.iter().filter(|peer| peer.enabled && peer.host.is_some() && &*peer.tenant == tenant)
+        {
+            let longest =
+                peer.prefixes.iter().filter(|prefix| number.starts_with(&***prefix)).map(|p| p.len()).max();
             if let Some(length) = longest
                 && best.is_none_or(|(known, _)| length > known)
             {

@@ -2,11 +2,21 @@
 //! and records that they leave.
 #![forbid(unsafe_code)]
 
+mod account;
+mod call;
+pub mod capabilities;
+pub mod crossing;
 pub mod directory;
+pub mod exchange;
 pub mod fact;
 pub mod gate;
+mod hunt;
+mod identity;
 pub mod lines;
 pub mod media;
 pub mod record;
 pub mod registrar;
+pub mod route;
+pub mod settings;
 pub mod summary;
+mod trunk_login;

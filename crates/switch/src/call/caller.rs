@@ -1,0 +1,295 @@
+//! What the caller is told: provisional responses, the answer, a failure; and what it says of them: PRACK, ACK.
+
+use bytes::Bytes;
+use offhook_base::Moment;
+use offhook_sip::{
+    dialog::{AcceptedResponse, Dialog, Phase},
+    header::HeaderName,
+    message::{Method, Request, Response, StatusCode},
+    reliable::ReliableProvisionals,
+    session_timer::{SessionTimer, UasAnswer},
+};
+
+use super::{
+    CALLER, Call, LegState, Stage,
+    body::{self, Description},
+    leg::{Facing, Pending},
+};
+use crate::{
+    capabilities::{ALLOW, SUPPORTED},
+    crossing::crossing_headers,
+    exchange::{
+        owners::{DialogEnd, LegIndex, LocalTag},
+        services::Services,
+    },
+    fact::What,
+    lines::LegLineState,
+    record::{EndCause, EndedBy},
+};
+
+impl Call {
+    /// Passes a provisional response of a branch on to the caller, in the branch's early dialog.
+    pub(super) fn tell_progress(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        response: &Response,
+        now: Moment,
+    ) {
+        let Some(Pending { key, .. }) = self.invite else { return };
+        if !self.face(services, index) {
+            return;
+        }
+        let (caller, branches) = self.legs.split_at_mut(usize::from(index));
+        let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
+        let Some(branch) = leg.branch.as_mut() else { return };
+        let (early_answer, Some(facing)) = (branch.early_answer, branch.facing.as_mut()) else { return };
+        let answer = leg.session.theirs().filter(|_| early_answer && !facing.described);
+        let description = answer.map(|answer| caller.session.describe(answer, &mut services.random));
+        let requires = self.request.headers().require().any(|option| option == "100rel");
+        // A description decides something only in a reliable response; a bare 180 does not deserve a PRACK.
+        let reliable = requires || (description.is_some() && self.request.headers().supports("100rel"));
+        let contact = services.contact(&caller.destination, Some(&self.callee_user));
+        let mut writer =
+            self.request.respond(&mut services.buffer, response.status(), Some(facing.tag.as_str()));
+        writer.header(&HeaderName::Contact, contact);
+        writer.header(&HeaderName::Allow, ALLOW);
+        writer.header(&HeaderName::Supported, SUPPORTED);
+        if reliable {
+            writer.header(&HeaderName::Require, "100rel");
+            writer.header(&HeaderName::RSeq, facing.reliable.next_rseq());
+        }
+        for name in crossing_headers() {
+            writer.copy_from(response.headers(), &name);
+        }
+        if let Some(description) = &description {
+            writer.body(body::SDP, description);
+        }
+        let bytes = writer.finish();
+        if !reliable {
+            return services.respond(key, bytes, now);
+        }
+        facing.described |= description.is_some();
+        match facing.reliable.send(bytes, &services.settings.timers, now.instant) {
+            Ok(Some(bytes)) => services.respond(key, bytes, now),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "provisional response left out"),
+        }
+    }
+
+    /// Makes the early dialog that the caller sees for a branch; false if the INVITE makes none.
+    fn face(&mut self, services: &mut Services, index: LegIndex) -> bool {
+        let secure = self.legs[usize::from(CALLER)].destination.transport().is_secure()
+            && self.request.uri().starts_with("sips:");
+        let Some(branch) = self.legs[usize::from(index)].branch.as_mut() else { return false };
+        if branch.facing.is_some() {
+            return true;
+        }
+        let tag = LocalTag::new(&mut services.random);
+        let Ok(dialog) = Dialog::uas(&self.request, tag.as_str(), secure, Phase::Early) else { return false };
+        let cseq = self.request.headers().cseq().map_or(0, |cseq| cseq.number);
+        let reliable = ReliableProvisionals::new(cseq, &mut services.random);
+        services.owners.tag_used(tag, DialogEnd { call: self.key, leg: index, faces_caller: true });
+        branch.facing = Some(Facing { dialog, tag, reliable, described: false });
+        true
+    }
+
+    /// A PRACK of the caller, in the early dialog of one branch.
+    pub(super) fn handle_prack(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        prack: &Pending,
+        now: Moment,
+    ) {
+        let timers = services.settings.timers;
+        let rack = prack.request.headers().rack().ok().flatten();
+        let facing = self.legs[usize::from(index)].branch.as_mut().and_then(|branch| branch.facing.as_mut());
+        let taken = match (facing, &rack) {
+            (Some(facing), Some(rack)) => facing.reliable.handle_prack(rack, &timers, now.instant).ok(),
+            _ => None,
+        };
+        let Some(next) = taken else {
+            return services.refuse(prack, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
+        };
+        if !prack.request.body().is_empty() {
+            // RFC 3262 §5 lets a PRACK make a new offer. None of the phones we know does; it is refused, which leaves
+            // the session as it was (RFC 6337 §2.2, pattern 4).
+            services.refuse(prack, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        } else {
+            services.refuse(prack, StatusCode::OK, now);
+        }
+        if let (Some(next), Some(Pending { key, .. })) = (next, &self.invite) {
+            services.respond(*key, next, now);
+        }
+        let branch = self.legs[usize::from(index)].branch.as_mut();
+        if let Some(response) = branch.and_then(|branch| branch.answer_waits.take()) {
+            self.answer_caller(services, index, &response, now);
+        }
+    }
+
+    /// A device has answered: so is the caller.
+    pub(super) fn answer_caller(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        response: &Response,
+        now: Moment,
+    ) {
+        let Some(Pending { key, .. }) = self.invite else { return };
+        if !self.face(services, index) {
+            return self.answer_is_unusable(services, index, now);
+        }
+        self.cancel_branches(services, Some(index), now);
+        let Some(branch) = self.legs[usize::from(index)].branch.as_mut() else { return };
+        if branch.facing.as_ref().is_some_and(|facing| facing.described && facing.reliable.awaits_prack()) {
+            // RFC 3262 §5: no 2xx before the PRACK of the response that carried the answer.
+            branch.answer_waits = Some(response.clone());
+            return;
+        }
+        let late = self.offer.is_none();
+        let bytes = self.write_answer(services, index, response, now);
+        let Some(bytes) = bytes else { return };
+        self.invite = None;
+        let caller = self.leg(CALLER);
+        caller.state = LegState::Up;
+        caller.accepted = Some(AcceptedResponse::new(bytes.clone(), &services.settings.timers, now.instant));
+        services.respond(key, bytes, now);
+        if !late {
+            self.send_ack(services, index, None);
+        }
+        self.establish(services, index, late, now);
+    }
+
+    /// The 200 to the caller's INVITE, in the winner's dialog.
+    fn write_answer(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        response: &Response,
+        now: Moment,
+    ) -> Option<Bytes> {
+        let (caller, branches) = self.legs.split_at_mut(usize::from(index));
+        let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
+        let branch = leg.branch.as_mut()?;
+        let session_offer = branch.session_offer;
+        let facing = branch.facing.as_mut()?;
+        facing.reliable.stop();
+        facing.dialog.confirm();
+        let mut dialog = facing.dialog.clone();
+        let description = leg.session.theirs().filter(|_| !facing.described);
+        let description = description.map(|sdp| caller.session.describe(sdp, &mut services.random));
+        caller.tag = facing.tag;
+        services.owners.tag_used(facing.tag, DialogEnd { call: self.key, leg: CALLER, faces_caller: false });
+        let contact = services.contact(&caller.destination, Some(&self.callee_user));
+        let policy = services.settings.session_timers;
+        let interval = policy.uas_answer(self.request.headers()).unwrap_or(UasAnswer::None);
+        let mut writer =
+            self.request.respond(&mut services.buffer, StatusCode::OK, Some(facing.tag.as_str()));
+        writer.header(&HeaderName::Contact, contact);
+        writer.header(&HeaderName::Allow, ALLOW);
+        writer.header(&HeaderName::Supported, SUPPORTED);
+        interval.write(&mut writer);
+        writer.header(&HeaderName::Server, &services.settings.product);
+        for name in crossing_headers() {
+            writer.copy_from(response.headers(), &name);
+        }
+        if let Some(description) = &description {
+            writer.body(body::SDP, description);
+        }
+        let bytes = writer.finish();
+        dialog.confirm();
+        caller.dialog = Some(dialog);
+        if let UasAnswer::Accept { agreement, .. } = interval {
+            caller.timer = Some(SessionTimer::new(agreement, now.instant));
+        }
+        let agreed = policy.uac_outcome(session_offer, response.headers()).ok().flatten();
+        leg.timer = agreed.map(|agreement| SessionTimer::new(agreement, now.instant));
+        Some(bytes)
+    }
+
+    fn establish(&mut self, services: &mut Services, callee: LegIndex, late: bool, now: Moment) {
+        self.stage = Stage::Established { callee, end_at: now.instant + services.settings.call_duration };
+        if let Some(account) = &mut self.account {
+            account.answered(now.utc);
+            account.leg_answered(CALLER, now.utc);
+            services.fact(What::CallAnswered { call: account.id(), leg: callee }, now);
+        }
+        self.set_line_state(services, callee, Some(LegLineState::Busy), now);
+        if !late {
+            if self.legs[usize::from(CALLER)].session.theirs().is_none()
+                && let Some(offer) = self.offer.clone()
+            {
+                self.leg(CALLER).session.accept(offer);
+            }
+            self.join_media(services, CALLER, callee);
+        }
+    }
+
+    /// An ACK of a 2xx of ours, within a dialog of this call.
+    pub fn handle_ack(&mut self, services: &mut Services, leg: LegIndex, ack: &Request, now: Moment) {
+        let first = self.leg(leg).accepted.as_mut().is_some_and(AcceptedResponse::handle_ack);
+        if !first {
+            return;
+        }
+        self.leg(leg).accepted = None;
+        let Some(other) = self.other(leg) else { return };
+        if self.modify.is_some() {
+            return self.modify_acknowledged(services, leg, ack, now);
+        }
+        if self.legs[usize::from(other)].ack.is_some() {
+            return;
+        }
+        // A late offer: the answer comes with the ACK and goes on with ours.
+        match body::description(ack.headers(), ack.body()) {
+            Description::Sdp(answer) => {
+                let text = self.legs[usize::from(other)].session.describe(&answer, &mut services.random);
+                self.leg(leg).session.accept(answer);
+                self.send_ack(services, other, Some(&text));
+                self.join_media(services, leg, other);
+            }
+            Description::None | Description::Malformed => {
+                self.send_ack(services, other, None);
+                self.hang_up_both(
+                    services,
+                    EndedBy::Node,
+                    EndCause::Incompatible,
+                    StatusCode::NOT_ACCEPTABLE_HERE,
+                    now,
+                );
+            }
+        }
+    }
+
+    /// Our ACK got lost and its transaction is over: send it again.
+    pub fn acknowledge_again(&mut self, services: &mut Services, leg: LegIndex) {
+        let leg = self.leg(leg);
+        if let Some(ack) = &leg.ack {
+            services.layer.send_stateless(ack.clone(), leg.destination);
+        }
+    }
+
+    /// A request in an early dialog. RFC 3311 §5.2 lets an UPDATE offer something there; as the branches of a hunt
+    /// share the caller's session, it has to wait for the answer.
+    pub(super) fn handle_early_request(&mut self, services: &mut Services, pending: &Pending, now: Moment) {
+        let bare_update = *pending.request.method() == Method::Update && pending.request.body().is_empty();
+        let status = if bare_update { StatusCode::OK } else { StatusCode::REQUEST_PENDING };
+        services.refuse(pending, status, now);
+    }
+
+    /// Answers the caller's INVITE with a failure.
+    pub(super) fn answer_failure(&mut self, services: &mut Services, status: StatusCode, now: Moment) {
+        let Some(Pending { key, request }) = self.invite.take() else { return };
+        let tag = self.legs.first().map(|leg| leg.tag);
+        let mut writer = request.respond(&mut services.buffer, status, tag.as_ref().map(LocalTag::as_str));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            writer.header(&HeaderName::RetryAfter, RETRY_AFTER_SECS);
+        }
+        writer.header(&HeaderName::Server, &services.settings.product);
+        let bytes = writer.finish();
+        services.respond(key, bytes, now);
+    }
+}
+
+/// What a 503 asks the caller to wait, seconds.
+const RETRY_AFTER_SECS: u32 = 5;

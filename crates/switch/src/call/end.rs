@@ -1,0 +1,289 @@
+//! The end of a call: CANCEL, BYE, time-outs, and the record.
+
+use offhook_base::Moment;
+use offhook_sip::{
+    dialog::AcceptedEvent,
+    header::HeaderName,
+    message::{Method, StatusCode},
+    reliable::ProvisionalEvent,
+    session_timer::SessionEvent,
+    transaction::ClientKey,
+};
+
+use super::{CALLER, Call, LINGER_MAX, LegState, Stage, leg::Pending};
+use crate::{
+    account::Verdict,
+    exchange::{
+        owners::{ClientOwner, ClientUse, LegIndex},
+        services::Services,
+    },
+    fact::What,
+    media::MediaCommand,
+    record::{EndCause, EndedBy},
+};
+
+impl Call {
+    /// The caller gave up before the answer. The CANCEL was answered.
+    pub fn handle_cancel(&mut self, services: &mut Services, now: Moment) {
+        if self.invite.is_some() {
+            self.fail(services, EndedBy::Caller, StatusCode::REQUEST_TERMINATED, EndCause::Cancelled, now);
+        } else {
+            // A re-INVITE was cancelled: it is refused, the session stays.
+            self.finish_modify(services, StatusCode::REQUEST_TERMINATED, now);
+        }
+    }
+
+    /// A BYE of `leg`: answered at once, whatever else happens.
+    pub(super) fn handle_bye(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: &Pending,
+        now: Moment,
+    ) {
+        services.refuse(pending, StatusCode::OK, now);
+        let by = self.party(leg);
+        self.end_leg(services, leg, None, now);
+        let cause = if matches!(self.stage, Stage::Established { .. }) {
+            EndCause::HungUp
+        } else {
+            EndCause::Cancelled
+        };
+        self.hang_up_both(services, by, cause, StatusCode::OK, now);
+    }
+
+    /// The caller ends the early dialog of one branch (RFC 3261 §15): that device is given up, others ring on.
+    pub(super) fn handle_early_bye(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        bye: &Pending,
+        now: Moment,
+    ) {
+        services.refuse(bye, StatusCode::OK, now);
+        let leg = &mut self.legs[usize::from(index)];
+        if leg.is_hunted()
+            && let Some(invite) = leg.branch.as_ref().and_then(|branch| branch.invite)
+        {
+            leg.state = LegState::Cancelling;
+            services.layer.cancel(invite, None, now.instant);
+            self.set_line_state(services, index, None, now);
+        }
+    }
+
+    /// Who a leg is, for the record.
+    pub(super) const fn party(&self, leg: LegIndex) -> EndedBy {
+        if leg == CALLER { EndedBy::Caller } else { EndedBy::Callee }
+    }
+
+    /// Ends every leg that is up, and the call.
+    pub(super) fn hang_up_both(
+        &mut self,
+        services: &mut Services,
+        by: EndedBy,
+        cause: EndCause,
+        status: StatusCode,
+        now: Moment,
+    ) {
+        if !self.is_running() {
+            return;
+        }
+        self.decide(Verdict { by, cause, status }, now);
+        self.finish_modify(services, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
+        self.answer_failure(services, StatusCode::REQUEST_TERMINATED, now);
+        self.cancel_branches(services, None, now);
+        let reason = reason_of(cause);
+        for index in 0..self.legs.len() {
+            if self.legs[index].state == LegState::Up {
+                let number = self.legs[index].index;
+                self.send_bye(services, number, reason, now);
+                self.end_leg(services, number, None, now);
+            }
+        }
+        self.close(services, now);
+    }
+
+    /// An operator, or the node's shutdown, ends the call.
+    pub fn end_by_node(&mut self, services: &mut Services, now: Moment) {
+        self.hang_up_both(services, EndedBy::Node, EndCause::Shutdown, StatusCode::SERVICE_UNAVAILABLE, now);
+    }
+
+    pub(super) fn lasted_too_long(&mut self, services: &mut Services, now: Moment) {
+        self.hang_up_both(services, EndedBy::Node, EndCause::TooLong, StatusCode::OK, now);
+    }
+
+    pub(super) fn media_fell_silent(&mut self, services: &mut Services, now: Moment) {
+        if matches!(self.stage, Stage::Established { .. }) {
+            self.hang_up_both(services, EndedBy::Node, EndCause::MediaSilence, StatusCode::OK, now);
+        }
+    }
+
+    pub(super) fn send_bye(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        reason: Option<&str>,
+        now: Moment,
+    ) {
+        let leg = &mut self.legs[usize::from(index)];
+        let Some(dialog) = leg.dialog.as_mut() else { return };
+        let transaction = services.layer.new_branch();
+        let via = services.via(&leg.destination, transaction);
+        let mut writer = dialog.request(&Method::Bye, via, &mut services.buffer);
+        if let Some(reason) = reason {
+            writer.header(&HeaderName::Reason, reason);
+        }
+        let bytes = writer.finish();
+        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Bye };
+        if let Err(error) =
+            services.send_request(owner, &Method::Bye, &transaction, bytes, leg.destination, now)
+        {
+            tracing::warn!(%error, "BYE not sent");
+        }
+    }
+
+    /// A leg is over: its tags are forgotten and its media is closed.
+    pub(super) fn end_leg(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        status: Option<u16>,
+        now: Moment,
+    ) {
+        let leg = &mut self.legs[usize::from(index)];
+        if leg.state == LegState::Ended {
+            return;
+        }
+        leg.state = LegState::Ended;
+        leg.timer = None;
+        leg.accepted = None;
+        if let Some(endpoint) = leg.session.take_endpoint() {
+            services.media(MediaCommand::Close { endpoint });
+        }
+        services.owners.tag_ended(leg.tag);
+        if let Some(facing) = leg.branch.as_mut().and_then(|branch| branch.facing.take())
+            && facing.tag != self.legs[usize::from(CALLER)].tag
+        {
+            services.owners.tag_ended(facing.tag);
+        }
+        self.set_line_state(services, index, None, now);
+        if let Some(account) = &mut self.account {
+            account.leg_ended(index, status, now.utc);
+            let call = account.id();
+            services.fact(What::LegEnded { call, leg: index, status }, now);
+        }
+    }
+
+    /// Nothing new happens in this call: what is open ends, then the record is made.
+    pub(super) fn close(&mut self, services: &mut Services, now: Moment) {
+        if !self.is_running() {
+            return;
+        }
+        self.stage = Stage::Over { forget_at: now.instant + LINGER_MAX };
+        self.drop_relays(services, now);
+        let status = self.account.as_ref().and_then(|account| account.verdict_status());
+        for index in 0..self.legs.len() {
+            let leg = &self.legs[index];
+            // A cancelled branch keeps its dialog tag until its INVITE ends: a 2xx may have overtaken the CANCEL.
+            if leg.state != LegState::Cancelling {
+                let status = if leg.index == CALLER { status } else { None };
+                self.end_leg(services, leg.index, status, now);
+            } else if let Some(endpoint) = self.legs[index].session.take_endpoint() {
+                services.media(MediaCommand::Close { endpoint });
+            }
+        }
+        self.conclude(services, now);
+    }
+
+    /// Makes the record once every report is in.
+    pub(super) fn conclude(&mut self, services: &mut Services, now: Moment) {
+        if self.is_running() || self.reports_due > 0 {
+            return;
+        }
+        if let Some(account) = self.account.take() {
+            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
+        }
+    }
+
+    /// The last transactions never ended, or the media engine never reported: make the record without them.
+    pub(super) fn abandon(&mut self, services: &mut Services, now: Moment) {
+        self.reports_due = 0;
+        for index in 0..self.legs.len() {
+            let number = self.legs[index].index;
+            self.end_leg(services, number, None, now);
+            if let Some(branch) = &mut self.legs[index].branch {
+                branch.invite = None;
+            }
+        }
+        self.conclude(services, now);
+    }
+
+    /// An INVITE of ours has ended for good.
+    pub fn invite_ended(&mut self, services: &mut Services, index: LegIndex, key: ClientKey, now: Moment) {
+        let leg = self.leg(index);
+        match &mut leg.branch {
+            // The INVITE may have been sent again in the meantime, with credentials.
+            Some(branch) if branch.invite == Some(key) => branch.invite = None,
+            _ => return,
+        }
+        if leg.state == LegState::Cancelling {
+            self.end_leg(services, index, Some(StatusCode::REQUEST_TERMINATED.as_u16()), now);
+        }
+    }
+
+    /// Runs the deadlines of the legs' own machines.
+    pub(super) fn run_leg_machines(&mut self, services: &mut Services, now: Moment) {
+        for index in 0..self.legs.len() {
+            let number = self.legs[index].index;
+            let timers = services.settings.timers;
+            let leg = &mut self.legs[index];
+            match leg.accepted.as_mut().and_then(|accepted| accepted.handle_timeout(&timers, now.instant)) {
+                Some(AcceptedEvent::Resend(bytes)) => services.layer.send_stateless(bytes, leg.destination),
+                Some(AcceptedEvent::GiveUp) => {
+                    leg.accepted = None;
+                    let by = self.party(number);
+                    self.hang_up_both(services, by, EndCause::Vanished, StatusCode::REQUEST_TIMEOUT, now);
+                }
+                None => {}
+            }
+            self.run_reliable(services, index, now);
+            let leg = &mut self.legs[index];
+            match leg.timer.as_mut().and_then(|timer| timer.handle_timeout(now.instant)) {
+                Some(SessionEvent::Refresh) => self.refresh(services, number, now),
+                Some(SessionEvent::Expired) => {
+                    let by = self.party(number);
+                    self.hang_up_both(services, by, EndCause::Vanished, StatusCode::REQUEST_TIMEOUT, now);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn run_reliable(&mut self, services: &mut Services, index: usize, now: Moment) {
+        let facing = self.legs[index].branch.as_mut().and_then(|branch| branch.facing.as_mut());
+        match facing.and_then(|facing| facing.reliable.handle_timeout(now.instant)) {
+            Some(ProvisionalEvent::Resend(bytes)) => {
+                if let Some(Pending { key, .. }) = &self.invite {
+                    services.respond(*key, bytes, now);
+                }
+            }
+            Some(ProvisionalEvent::GiveUp) => {
+                // RFC 3262 §3: without PRACK the INVITE is rejected.
+                self.fail(services, EndedBy::Caller, StatusCode::SERVER_TIMEOUT, EndCause::Vanished, now);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The Reason header of a BYE that the node sends on its own behalf (RFC 3326).
+const fn reason_of(cause: EndCause) -> Option<&'static str> {
+    match cause {
+        EndCause::MediaSilence => Some("Q.850;cause=102;text=\"No media\""),
+        EndCause::TooLong => Some("Q.850;cause=102;text=\"Maximum duration\""),
+        EndCause::Vanished => Some("Q.850;cause=102;text=\"Other side vanished\""),
+        EndCause::Shutdown => Some("Q.850;cause=41;text=\"Ended by the operator\""),
+        EndCause::Incompatible => Some("Q.850;cause=88;text=\"No answer to the offer\""),
+        _ => None,
+    }
+}

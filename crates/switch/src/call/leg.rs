@@ -1,0 +1,176 @@
+//! A leg: one dialog with one endpoint, and all that belongs to that dialog alone.
+
+use bytes::Bytes;
+use offhook_base::Instant;
+use offhook_sip::{
+    dialog::{AcceptedResponse, Dialog},
+    message::Request,
+    reliable::{ReliableOrder, ReliableProvisionals},
+    session_timer::{RequestOffer, SessionTimer},
+    transaction::{ClientKey, ServerKey},
+    transport::Destination,
+};
+
+use super::{session::LegSession, way::Way};
+use crate::exchange::owners::{LegIndex, LocalTag};
+
+/// Where a leg stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LegState {
+    /// No ports yet, or no provisional response.
+    Starting,
+    /// It rings.
+    Ringing,
+    /// It has a confirmed dialog with us.
+    Up,
+    /// Given up: a CANCEL waits or is on its way, and the final response is still to come.
+    Cancelling,
+    /// Over.
+    Ended,
+}
+
+/// A request of a leg that waits for our answer.
+#[derive(Debug)]
+pub struct Pending {
+    /// Its transaction.
+    pub key: ServerKey,
+    /// The request.
+    pub request: Request,
+}
+
+/// One leg.
+#[derive(Debug)]
+pub struct Leg {
+    /// Its position in the call and in the record.
+    pub index: LegIndex,
+    /// Where it stands.
+    pub state: LegState,
+    /// Its media.
+    pub session: LegSession,
+    /// Where its signalling goes: the flow of its latest request, or where its INVITE went.
+    pub destination: Destination,
+    /// The dialog with it. A callee's exists from its first provisional response with a tag.
+    pub dialog: Option<Dialog>,
+    /// Our tag in that dialog.
+    pub tag: LocalTag,
+    /// Keeps the session alive (RFC 4028), once it is up.
+    pub timer: Option<SessionTimer>,
+    /// The refresh that is under way.
+    pub refresh: Option<ClientKey>,
+    /// Our 2xx that its ACK is awaited for.
+    pub accepted: Option<AcceptedResponse>,
+    /// The ACK of its last 2xx, for repeats.
+    pub ack: Option<Bytes>,
+    /// CSeq of the INVITE of ours that its latest 2xx answers.
+    pub invite_cseq: u32,
+    /// It said that it takes UPDATE (RFC 3311).
+    pub allows_update: bool,
+    /// It holds the other side.
+    pub holds: bool,
+    /// What only a callee has.
+    pub branch: Option<Box<Branch>>,
+}
+
+/// A leg that was rung, as a branch of the hunt.
+#[derive(Debug)]
+pub struct Branch {
+    /// How it is reached.
+    pub way: Way,
+    /// The INVITE's transaction, once it was sent and until it ends.
+    pub invite: Option<ClientKey>,
+    /// CSeq of the INVITE: 1, or 2 after a challenge or a longer session interval.
+    pub cseq: u32,
+    /// Times the INVITE was sent again with another header: bounded.
+    pub attempts: u8,
+    /// The Call-ID of its dialog.
+    pub call_id: Box<str>,
+    /// Credentials to send, after a challenge.
+    pub credentials: Option<(bool, Box<str>)>,
+    /// What the INVITE says of session timers: raised by a 422.
+    pub session_offer: RequestOffer,
+    /// Which of its reliable provisionals come next.
+    pub order: ReliableOrder,
+    /// The early dialog that the caller sees for this branch.
+    pub facing: Option<Facing>,
+    /// Its answer waits for the caller's PRACK (RFC 3262 §3).
+    pub answer_waits: Option<offhook_sip::message::Response>,
+    /// An early answer was heard from it.
+    pub early_answer: bool,
+}
+
+/// What the caller sees of one branch: an early dialog with a tag of its own, as if a proxy had forked.
+#[derive(Debug)]
+pub struct Facing {
+    /// The dialog towards the caller.
+    pub dialog: Dialog,
+    /// Our tag in it.
+    pub tag: LocalTag,
+    /// Reliable provisionals on their way to the caller.
+    pub reliable: ReliableProvisionals,
+    /// The caller has had this branch's description in this dialog.
+    pub described: bool,
+}
+
+impl Branch {
+    /// A branch that is about to be rung.
+    pub fn new(way: Way, call_id: Box<str>, session_offer: RequestOffer) -> Self {
+        Self {
+            way,
+            invite: None,
+            cseq: 1,
+            attempts: 0,
+            call_id,
+            credentials: None,
+            session_offer,
+            order: ReliableOrder::default(),
+            facing: None,
+            answer_waits: None,
+            early_answer: false,
+        }
+    }
+}
+
+impl Leg {
+    /// A leg that begins.
+    pub const fn new(index: LegIndex, session: LegSession, destination: Destination, tag: LocalTag) -> Self {
+        Self {
+            index,
+            state: LegState::Starting,
+            session,
+            destination,
+            dialog: None,
+            tag,
+            timer: None,
+            refresh: None,
+            accepted: None,
+            ack: None,
+            invite_cseq: 1,
+            allows_update: false,
+            holds: false,
+            branch: None,
+        }
+    }
+
+    /// Whether it still takes part in the hunt.
+    pub const fn is_hunted(&self) -> bool {
+        self.branch.is_some() && matches!(self.state, LegState::Starting | LegState::Ringing)
+    }
+
+    /// Whether an INVITE of ours to it is unfinished.
+    pub fn has_open_invite(&self) -> bool {
+        self.branch.as_ref().is_some_and(|branch| branch.invite.is_some())
+    }
+
+    /// The soonest of its machines' deadlines.
+    pub fn deadline(&self) -> Option<Instant> {
+        let facing = self.branch.as_ref().and_then(|branch| branch.facing.as_ref());
+        [
+            self.accepted.as_ref().and_then(AcceptedResponse::deadline),
+            self.timer.as_ref().and_then(SessionTimer::deadline),
+            facing.and_then(|facing| facing.reliable.deadline()),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

@@ -1,0 +1,295 @@
+//! A call: from the INVITE that asks for it to the record that accounts for it.
+//!
+//! A call composes owners: the [`Account`] knows what the record will say, the [`Hunt`] whom to ring next, each [`Leg`]
+//! its dialog and its half of the media session. The files beside this one are the phases of its life:
+//!
+//! | file | what happens there |
+//! | --- | --- |
+//! | `start` | the caller's INVITE becomes a call; ways are found, ports opened |
+//! | `branch` | INVITEs go to devices; their responses come |
+//! | `caller` | what the caller is told: provisional responses, PRACK, the answer, ACK |
+//! | `modify` | offers after the first one: re-INVITE, UPDATE, hold; session refresh |
+//! | `relay` | INFO and MESSAGE within the call |
+//! | `end` | CANCEL, BYE, time-outs, and the record |
+
+pub(crate) mod body;
+mod branch;
+mod caller;
+mod end;
+mod leg;
+mod modify;
+mod relay;
+mod session;
+mod start;
+mod way;
+
+use std::{sync::Arc, time::Duration};
+
+use offhook_base::{Instant, Moment};
+use offhook_sdp::SessionDescription;
+use offhook_sip::{
+    dialog::DialogId,
+    message::{Method, Request, Response, StatusCode},
+    transaction::{ClientKey, ServerKey},
+    transport::Flow,
+};
+
+pub use self::{
+    leg::{Leg, LegState, Pending},
+    start::Start,
+    way::{Way, WayEnd},
+};
+use self::{modify::Modify, relay::Relay};
+use crate::{
+    account::{Account, Verdict},
+    directory::{Line, Peer},
+    exchange::{
+        owners::{CallKey, ClientUse, LegIndex},
+        services::Services,
+    },
+    hunt::Hunt,
+    identity::Identity,
+    record::CallId,
+    registrar::BindingId,
+    route::Caller,
+    summary::{CallPhase, CallSummary},
+};
+
+/// The caller's leg.
+const CALLER: LegIndex = 0;
+
+/// How long a call that is over waits for its last transactions and media reports. More than 64*T1, so that only a bug
+/// or a dead media engine ever reaches it.
+const LINGER_MAX: Duration = Duration::from_secs(40);
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Ways and ports are being found.
+    Preparing { give_up_at: Instant },
+    /// Devices ring. The group that rings now gives way at `ring_until`.
+    Hunting { ring_until: Instant, give_up_at: Instant },
+    /// Answered by this leg.
+    Established { callee: LegIndex, end_at: Instant },
+    /// Over; last transactions and reports come in.
+    Over { forget_at: Instant },
+}
+
+/// What a call waits for from outside.
+#[derive(Clone, Debug)]
+enum Awaited {
+    /// The addresses of this peer.
+    Peer(Arc<Peer>),
+    /// A device of this line that was woken.
+    Device(Arc<Line>),
+}
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    key: CallKey,
+    account: Option<Account>,
+    who: Caller,
+    identity: Identity,
+    /// The caller's INVITE until it is answered for good.
+    invite: Option<Pending>,
+    /// The INVITE as received: what crosses is read from it for each branch.
+    request: Request,
+    /// The caller's offer; `None`: a late offer, the callee makes it.
+    offer: Option<SessionDescription>,
+    /// The address that was called, as it is written into To.
+    callee_uri: Box<str>,
+    /// The number or name that was called.
+    callee_user: Box<str>,
+    /// Media goes through the node.
+    anchored: bool,
+    stage: Stage,
+    hunt: Hunt<Way>,
+    /// What the call waits for besides its legs.
+    awaited: Option<Awaited>,
+    /// Bindings it has rung.
+    tried: Vec<BindingId>,
+    legs: Vec<Leg>,
+    modify: Option<Modify>,
+    relays: Vec<Relay>,
+    /// The media engine's reports still to come.
+    reports_due: usize,
+    /// The soonest look the exchange's timer queue has promised.
+    pub(crate) wakes_at: Option<Instant>,
+}
+
+impl Call {
+    /// Its id; `None` once its record was made.
+    pub fn id(&self) -> Option<CallId> {
+        self.account.as_ref().map(Account::id)
+    }
+
+    /// Whether it can be forgotten: the record is made and no transaction of it is open.
+    pub fn is_finished(&self) -> bool {
+        self.account.is_none()
+            && matches!(self.stage, Stage::Over { .. })
+            && self.legs.iter().all(|leg| !leg.has_open_invite() && leg.accepted.is_none())
+    }
+
+    /// Whether it counts as running.
+    pub const fn is_running(&self) -> bool {
+        !matches!(self.stage, Stage::Over { .. })
+    }
+
+    /// The soonest deadline of the call and its legs.
+    pub fn deadline(&self) -> Option<Instant> {
+        let own = match self.stage {
+            Stage::Preparing { give_up_at } => give_up_at,
+            Stage::Hunting { ring_until, give_up_at } => ring_until.min(give_up_at),
+            Stage::Established { end_at, .. } => end_at,
+            Stage::Over { forget_at } => forget_at,
+        };
+        self.legs.iter().filter_map(Leg::deadline).chain([own]).min()
+    }
+
+    /// What a live screen shows of it.
+    pub fn summary(&self) -> Option<CallSummary> {
+        let record = self.account.as_ref()?.so_far();
+        let phase = match self.stage {
+            Stage::Preparing { .. } => CallPhase::Starting,
+            Stage::Hunting { .. } if record.ringing.is_some() => CallPhase::Ringing,
+            Stage::Hunting { .. } => CallPhase::Starting,
+            Stage::Established { .. } if self.legs.iter().any(|leg| leg.holds) => CallPhase::Held,
+            Stage::Established { .. } => CallPhase::Established,
+            Stage::Over { .. } => CallPhase::Ending,
+        };
+        Some(CallSummary {
+            id: record.id,
+            tenant: record.tenant.clone(),
+            caller: record.caller.clone(),
+            callee: record.callee.clone(),
+            phase,
+            started: record.started,
+            answered: record.answered,
+            legs: u16::try_from(self.legs.iter().filter(|leg| leg.state != LegState::Ended).count())
+                .unwrap_or(u16::MAX),
+        })
+    }
+
+    /// Checks a request against its dialog's count (RFC 3261 §12.2.2) and takes note of a new remote target. `None`: the
+    /// dialog is over; an error: the status to answer with.
+    pub fn take_request(
+        &mut self,
+        leg: LegIndex,
+        faces_caller: bool,
+        request: &Request,
+    ) -> Option<Result<(), StatusCode>> {
+        let leg = &mut self.legs[usize::from(leg)];
+        let dialog = match leg.branch.as_mut() {
+            Some(branch) if faces_caller => &mut branch.facing.as_mut()?.dialog,
+            _ => leg.dialog.as_mut()?,
+        };
+        let id = DialogId::of_request(request).ok().flatten()?;
+        if id != dialog.id() {
+            return None;
+        }
+        Some(dialog.take_request(request).map_err(|_| StatusCode::SERVER_INTERNAL_ERROR))
+    }
+
+    /// A request of a leg within its dialog, other than ACK; `take_request` has passed it.
+    pub fn handle_request(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        faces_caller: bool,
+        (key, request): (ServerKey, Request),
+        flow: Flow,
+        now: Moment,
+    ) {
+        let pending = Pending { key, request };
+        match pending.request.method() {
+            Method::Bye if faces_caller => self.handle_early_bye(services, leg, &pending, now),
+            Method::Bye => self.handle_bye(services, leg, &pending, now),
+            Method::Prack if faces_caller => self.handle_prack(services, leg, &pending, now),
+            Method::Prack => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
+            _ if faces_caller || self.other(leg).is_none() => {
+                self.handle_early_request(services, &pending, now)
+            }
+            Method::Invite | Method::Update => self.handle_offer(services, leg, pending, flow, now),
+            _ => self.handle_relay(services, leg, pending, now),
+        }
+    }
+
+    /// A response to a request that was sent to `leg`.
+    pub fn handle_response(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        purpose: ClientUse,
+        key: ClientKey,
+        response: &Response,
+        now: Moment,
+    ) {
+        let status = response.status();
+        match purpose {
+            ClientUse::Invite => self.handle_invite_response(services, leg, response, now),
+            ClientUse::Modify => self.modify_answered(services, leg, response, now),
+            ClientUse::Refresh => self.refresh_answered(services, leg, status, Some(response), now),
+            ClientUse::Relay => self.relay_answered(services, key, status, Some(response), now),
+            ClientUse::Prack | ClientUse::Bye => {}
+        }
+    }
+
+    /// No response to a request that was sent to `leg`; `status` stands for it (RFC 3261 §8.1.3.1).
+    pub fn handle_silence(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        purpose: ClientUse,
+        key: ClientKey,
+        status: StatusCode,
+        now: Moment,
+    ) {
+        match purpose {
+            ClientUse::Invite => self.invite_unanswered(services, leg, status, now),
+            ClientUse::Modify => self.modify_failed(services, leg, StatusCode::REQUEST_TIMEOUT, now),
+            ClientUse::Refresh => {
+                self.refresh_answered(services, leg, StatusCode::REQUEST_TIMEOUT, None, now);
+            }
+            ClientUse::Relay => self.relay_answered(services, key, status, None, now),
+            ClientUse::Prack | ClientUse::Bye => {}
+        }
+    }
+
+    /// The deadline may have come.
+    pub fn handle_timeout(&mut self, services: &mut Services, now: Moment) {
+        self.run_leg_machines(services, now);
+        match self.stage {
+            Stage::Preparing { give_up_at } | Stage::Hunting { give_up_at, .. }
+                if now.instant >= give_up_at =>
+            {
+                self.nobody_answered(services, now);
+            }
+            Stage::Hunting { ring_until, .. } if now.instant >= ring_until => {
+                self.group_rang_out(services, now)
+            }
+            Stage::Established { end_at, .. } if now.instant >= end_at => self.lasted_too_long(services, now),
+            Stage::Over { forget_at } if now.instant >= forget_at => self.abandon(services, now),
+            _ => {}
+        }
+    }
+
+    /// The leg at the other end of an established call.
+    fn other(&self, leg: LegIndex) -> Option<LegIndex> {
+        match self.stage {
+            Stage::Established { callee, .. } if leg == CALLER => Some(callee),
+            Stage::Established { callee, .. } if leg == callee => Some(CALLER),
+            _ => None,
+        }
+    }
+
+    fn leg(&mut self, index: LegIndex) -> &mut Leg {
+        &mut self.legs[usize::from(index)]
+    }
+
+    fn decide(&mut self, verdict: Verdict, now: Moment) {
+        if let Some(account) = &mut self.account {
+            account.decide(verdict, now.utc);
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Offers after the first one: re-INVITE and UPDATE pass from leg to leg, one at a time; session refreshes end here.
+//!
+//! A description that did not change is a refresh (RFC 4028 §7.4): the node answers it itself and leaves the other side
+//! alone. Everything else is offered to the other leg, and its answer is the answer.
+
+use bytes::Bytes;
+use offhook_base::{Instant, Moment};
+use offhook_sdp::SessionDescription;
+use offhook_sip::{
+    dialog::AcceptedResponse,
+    header::HeaderName,
+    message::{Method, Request, Response, StatusCode},
+    session_timer::{SessionTimer, UasAnswer},
+    transaction::ClientKey,
+    transport::{Destination, Flow},
+};
+
+use super::{
+    Call,
+    body::{self, Description},
+    leg::Pending,
+};
+use crate::{
+    capabilities::{ALLOW, SUPPORTED},
+    exchange::{
+        owners::{ClientOwner, ClientUse, LegIndex},
+        services::Services,
+    },
+    fact::What,
+    lines::LegLineState,
+    media::{MediaCommand, STREAMS_MAX},
+    record::{EndCause, EndedBy},
+};
+
+/// An offer on its way through the node.
+#[derive(Debug)]
+pub struct Modify {
+    /// The leg that asked.
+    from: LegIndex,
+    /// Its request.
+    pending: Pending,
+    /// What it offers; `None`: the other side shall (a re-INVITE without description).
+    offer: Option<SessionDescription>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// More ports are being opened.
+    Opening,
+    /// The other leg was asked.
+    Asked,
+    /// A late offer was passed back; its answer comes with the ACK.
+    AwaitingAck,
+}
+
+impl Call {
+    /// A re-INVITE or UPDATE of `leg`.
+    pub(super) fn handle_offer(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: Pending,
+        flow: Flow,
+        now: Moment,
+    ) {
+        self.leg(leg).destination = Destination::Flow(flow);
+        let Some(other) = self.other(leg) else {
+            // RFC 3311 §5.2: the INVITE's own exchange is not done yet.
+            return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
+        };
+        match services.settings.session_timers.uas_answer(pending.request.headers()) {
+            Ok(answer) if answer.refusal().is_none() => {}
+            Ok(answer) => {
+                return services.refuse_with(
+                    &pending,
+                    StatusCode::SESSION_INTERVAL_TOO_SMALL,
+                    |writer| answer.write(writer),
+                    now,
+                );
+            }
+            Err(_) => return services.refuse(&pending, StatusCode::BAD_REQUEST, now),
+        }
+        let description = body::description(pending.request.headers(), pending.request.body());
+        if matches!(description, Description::Malformed) {
+            return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        }
+        if self.is_refresh(leg, pending.request.method(), &description) {
+            return self.answer_refresh(services, leg, &pending, now);
+        }
+        // RFC 3261 §14.1, RFC 3311 §5.2: one offer at a time, on either side of the node.
+        let busy = self.modify.is_some()
+            || [leg, other].iter().any(|&index| {
+                let leg = &self.legs[usize::from(index)];
+                leg.refresh.is_some() || leg.accepted.is_some()
+            });
+        if busy {
+            return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
+        }
+        let offer = match description {
+            Description::Sdp(offer) if offer.needs_dtls() => {
+                return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
+            }
+            Description::Sdp(offer) => Some(offer),
+            Description::None | Description::Malformed => None,
+        };
+        if *pending.request.method() == Method::Invite {
+            services.owners.invite_received(pending.key, self.key);
+        }
+        let streams = offer.as_ref().map_or(0, |offer| offer.media().len()).min(STREAMS_MAX);
+        self.modify = Some(Modify { from: leg, pending, offer, step: Step::Opening });
+        let mut opening = false;
+        for index in [leg, other] {
+            let session = &self.legs[usize::from(index)].session;
+            if let (Some(endpoint), false) = (session.endpoint(), session.has_ports_for(streams)) {
+                let local = self.legs[usize::from(index)].destination.local().ip();
+                services.media(MediaCommand::Open { endpoint, local, streams });
+                opening = true;
+            }
+        }
+        if !opening {
+            self.pass_offer(services, now);
+        }
+    }
+
+    /// The engine has opened more ports.
+    pub(super) fn ports_grew(&mut self, services: &mut Services, now: Moment) {
+        let Some(Modify { offer: Some(offer), step: Step::Opening, from, .. }) = &self.modify else { return };
+        let (streams, from) = (offer.media().len().min(STREAMS_MAX), *from);
+        let Some(other) = self.other(from) else { return };
+        let enough = |index: LegIndex| self.legs[usize::from(index)].session.has_ports_for(streams);
+        if enough(from) && enough(other) {
+            self.pass_offer(services, now);
+        }
+    }
+
+    /// Whether a request changes nothing: an UPDATE without description, or the description in force once more.
+    fn is_refresh(&self, leg: LegIndex, method: &Method, description: &Description) -> bool {
+        match description {
+            Description::None => *method == Method::Update,
+            Description::Sdp(sdp) => {
+                self.legs[usize::from(leg)].session.theirs().is_some_and(|theirs| theirs == sdp)
+            }
+            Description::Malformed => false,
+        }
+    }
+
+    fn answer_refresh(&mut self, services: &mut Services, leg: LegIndex, pending: &Pending, now: Moment) {
+        if *pending.request.method() == Method::Invite {
+            services.owners.invite_received(pending.key, self.key);
+        }
+        let description = if pending.request.body().is_empty() {
+            None
+        } else {
+            self.legs[usize::from(leg)].session.ours().cloned()
+        };
+        self.accept_offer(services, leg, pending, description.as_ref(), now);
+    }
+
+    /// Asks the other leg, by re-INVITE, or by UPDATE where that is what came and it is understood.
+    fn pass_offer(&mut self, services: &mut Services, now: Moment) {
+        let Some(Modify { from, pending, offer, .. }) = &self.modify else { return };
+        let Some(other) = self.other(*from) else { return };
+        let target = &mut self.legs[usize::from(other)];
+        let method = match pending.request.method() {
+            Method::Update if target.allows_update => Method::Update,
+            _ => Method::Invite,
+        };
+        let description = offer.as_ref().map(|offer| target.session.describe(offer, &mut services.random));
+        let client = self.send_offer(services, other, &method, description.as_ref(), ClientUse::Modify, now);
+        match (client, &mut self.modify) {
+            (Some(_), Some(modify)) => modify.step = Step::Asked,
+            _ => self.finish_modify(services, StatusCode::SERVER_INTERNAL_ERROR, now),
+        }
+    }
+
+    /// Sends a re-INVITE or UPDATE to `index`.
+    fn send_offer(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        method: &Method,
+        description: Option<&Bytes>,
+        purpose: ClientUse,
+        now: Moment,
+    ) -> Option<ClientKey> {
+        let leg = &mut self.legs[usize::from(index)];
+        let dialog = leg.dialog.as_mut()?;
+        let transaction = services.layer.new_branch();
+        let via = services.via(&leg.destination, transaction);
+        let contact = services.contact(&leg.destination, None);
+        let policy = services.settings.session_timers;
+        let timers =
+            leg.timer.map_or_else(|| policy.offer(), |timer| policy.refresh_offer(timer.agreement()));
+        let mut writer = dialog.request(method, via, &mut services.buffer);
+        writer.header(&HeaderName::Contact, contact);
+        writer.header(&HeaderName::Allow, ALLOW);
+        writer.header(&HeaderName::Supported, SUPPORTED);
+        timers.write(&mut writer);
+        if let Some(description) = description {
+            writer.body(body::SDP, description);
+        }
+        let bytes = writer.finish();
+        if *method == Method::Invite {
+            leg.invite_cseq = dialog.state().local_cseq;
+            leg.ack = None;
+        }
+        let owner = ClientOwner { call: self.key, leg: index, purpose };
+        services.send_request(owner, method, &transaction, bytes, leg.destination, now).ok()
+    }
+
+    /// The other leg's response to an offer that was passed on.
+    pub(super) fn modify_answered(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        response: &Response,
+        now: Moment,
+    ) {
+        let status = response.status();
+        let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");
+        if status.is_provisional() {
+            return;
+        }
+        if status.is_success() && is_invite && self.repeat_ack(services, index) {
+            return;
+        }
+        if !status.is_success() {
+            return self.modify_failed(services, index, status, now);
+        }
+        self.took_response(services, index, response, now);
+        let late = self.modify.as_ref().is_some_and(|modify| modify.offer.is_none());
+        if is_invite && !late {
+            self.send_ack(services, index, None);
+        }
+        let Some(Modify { from, .. }) = &self.modify else { return };
+        let from = *from;
+        let Description::Sdp(sdp) = body::description(response.headers(), response.body()) else {
+            if is_invite && late {
+                self.send_ack(services, index, None);
+            }
+            return self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        };
+        let text = self.legs[usize::from(from)].session.describe(&sdp, &mut services.random);
+        self.leg(index).session.accept(sdp);
+        let Some(modify) = &mut self.modify else { return };
+        let pending = Pending { key: modify.pending.key, request: modify.pending.request.clone() };
+        if late {
+            modify.step = Step::AwaitingAck;
+        } else if let Some(Modify { offer: Some(offer), .. }) = self.modify.take() {
+            self.leg(from).session.accept(offer);
+            self.join_media(services, from, index);
+            self.note_hold(services, now);
+        }
+        self.accept_offer(services, from, &pending, Some(&text), now);
+    }
+
+    /// Sends the ACK again if the leg's latest 2xx was acknowledged already.
+    fn repeat_ack(&self, services: &mut Services, index: LegIndex) -> bool {
+        let leg = &self.legs[usize::from(index)];
+        leg.ack.as_ref().is_some_and(|ack| {
+            services.layer.send_stateless(ack.clone(), leg.destination);
+            true
+        })
+    }
+
+    /// What a 2xx within the dialog changes: the remote target and the session timer.
+    fn took_response(&mut self, services: &Services, index: LegIndex, response: &Response, now: Moment) {
+        let policy = services.settings.session_timers;
+        let leg = self.leg(index);
+        if let Some(dialog) = &mut leg.dialog
+            && let Err(error) = dialog.confirm_by(response)
+        {
+            tracing::debug!(%error, "Contact of a 2xx left aside");
+        }
+        let offer = leg.timer.map_or_else(|| policy.offer(), |timer| policy.refresh_offer(timer.agreement()));
+        let agreed = policy.uac_outcome(offer, response.headers()).ok().flatten();
+        leg.timer = agreed.map(|agreement| SessionTimer::new(agreement, now.instant));
+    }
+
+    pub(super) fn modify_failed(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        status: StatusCode,
+        now: Moment,
+    ) {
+        // RFC 5057 §5.1: these end the dialog, the others only the request.
+        if matches!(status.as_u16(), 408 | 481) {
+            let by = self.party(index);
+            self.finish_modify(services, status, now);
+            return self.hang_up_both(services, by, EndCause::Vanished, status, now);
+        }
+        self.finish_modify(services, status, now);
+    }
+
+    /// Refuses the offer that is under way; the session stays as it was (RFC 3261 §14.2).
+    pub(super) fn finish_modify(&mut self, services: &mut Services, status: StatusCode, now: Moment) {
+        if let Some(modify) = self.modify.take()
+            && !matches!(modify.step, Step::AwaitingAck)
+        {
+            services.refuse(&modify.pending, status, now);
+        }
+    }
+
+    /// 200 to a re-INVITE or UPDATE of `leg`.
+    fn accept_offer(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: &Pending,
+        description: Option<&Bytes>,
+        now: Moment,
+    ) {
+        let contact = services.contact(&self.legs[usize::from(leg)].destination, None);
+        let timers =
+            services.settings.session_timers.uas_answer(pending.request.headers()).unwrap_or(UasAnswer::None);
+        let mut writer = pending.request.respond(&mut services.buffer, StatusCode::OK, None);
+        writer.header(&HeaderName::Contact, contact);
+        writer.header(&HeaderName::Allow, ALLOW);
+        writer.header(&HeaderName::Supported, SUPPORTED);
+        timers.write(&mut writer);
+        if let Some(description) = description {
+            writer.body(body::SDP, description);
+        }
+        let bytes = writer.finish();
+        let leg = self.leg(leg);
+        if *pending.request.method() == Method::Invite {
+            leg.accepted = Some(AcceptedResponse::new(bytes.clone(), &services.settings.timers, now.instant));
+        }
+        if let UasAnswer::Accept { agreement, .. } = timers {
+            leg.timer = Some(SessionTimer::new(agreement, now.instant));
+        }
+        services.respond(pending.key, bytes, now);
+    }
+
+    /// The ACK of a 2xx that passed on a late offer brings the answer.
+    pub(super) fn modify_acknowledged(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        ack: &Request,
+        now: Moment,
+    ) {
+        let awaited =
+            matches!(&self.modify, Some(Modify { from, step: Step::AwaitingAck, .. }) if *from == leg);
+        let Some(other) = self.other(leg).filter(|_| awaited) else { return };
+        self.modify = None;
+        let Description::Sdp(answer) = body::description(ack.headers(), ack.body()) else {
+            self.send_ack(services, other, None);
+            return self.hang_up_both(
+                services,
+                EndedBy::Node,
+                EndCause::Incompatible,
+                StatusCode::NOT_ACCEPTABLE_HERE,
+                now,
+            );
+        };
+        let text = self.legs[usize::from(other)].session.describe(&answer, &mut services.random);
+        self.leg(leg).session.accept(answer);
+        self.send_ack(services, other, Some(&text));
+        self.join_media(services, leg, other);
+        self.note_hold(services, now);
+    }
+
+    /// Compares what the legs say of hold with what was known.
+    fn note_hold(&mut self, services: &mut Services, now: Moment) {
+        let Some(id) = self.id() else { return };
+        for index in 0..self.legs.len() {
+            let leg = &mut self.legs[index];
+            if leg.state != super::LegState::Up {
+                continue;
+            }
+            let holds = leg.session.theirs().is_some_and(SessionDescription::is_hold);
+            if holds == leg.holds {
+                continue;
+            }
+            leg.holds = holds;
+            let number = leg.index;
+            let what = if holds {
+                What::LegHeld { call: id, leg: number }
+            } else {
+                What::LegResumed { call: id, leg: number }
+            };
+            services.fact(what, now);
+            let state = if holds { LegLineState::Held } else { LegLineState::Busy };
+            self.set_line_state(services, number, Some(state), now);
+        }
+    }
+
+    /// Keeps the session with `index` alive: an UPDATE without description, or the re-INVITE it must be for older phones.
+    pub(super) fn refresh(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
+        let leg = &self.legs[usize::from(index)];
+        let (method, description) = if leg.allows_update {
+            (Method::Update, None)
+        } else if self.modify.is_some() || leg.accepted.is_some() {
+            return self.refresh_later(index, now.instant);
+        } else {
+            (Method::Invite, leg.session.ours().cloned())
+        };
+        let client = self.send_offer(services, index, &method, description.as_ref(), ClientUse::Refresh, now);
+        match client {
+            Some(client) => self.leg(index).refresh = Some(client),
+            None => self.refresh_later(index, now.instant),
+        }
+    }
+
+    fn refresh_later(&mut self, index: LegIndex, now: Instant) {
+        if let Some(timer) = &mut self.leg(index).timer {
+            timer.refresh_failed(REFRESH_AGAIN_AFTER, now);
+        }
+    }
+
+    /// The response to a refresh.
+    pub(super) fn refresh_answered(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        status: StatusCode,
+        response: Option<&Response>,
+        now: Moment,
+    ) {
+        if status.is_provisional() {
+            return;
+        }
+        self.leg(index).refresh = None;
+        match response {
+            Some(response) if status.is_success() => {
+                let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");
+                if is_invite && self.repeat_ack(services, index) {
+                    return;
+                }
+                self.took_response(services, index, response, now);
+                if is_invite {
+                    self.send_ack(services, index, None);
+                }
+            }
+            _ if matches!(status.as_u16(), 408 | 481) => {
+                let by = self.party(index);
+                self.hang_up_both(services, by, EndCause::Vanished, status, now);
+            }
+            _ => self.refresh_later(index, now.instant),
+        }
+    }
+}
+
+/// How long after a refused refresh the next is tried. RFC 3261 §14.1 wants 2.1 to 4 s after a 491.
+const REFRESH_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(4);

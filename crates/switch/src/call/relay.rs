@@ -1,0 +1,102 @@
+//! Requests within the call that are the other side's business: INFO and MESSAGE pass through with their bodies.
+
+use offhook_base::Moment;
+use offhook_sip::{
+    header::HeaderName,
+    message::{Response, StatusCode},
+    transaction::ClientKey,
+};
+
+use super::{Call, leg::Pending};
+use crate::{
+    crossing::crossing_headers,
+    exchange::{
+        owners::{ClientOwner, ClientUse, LegIndex},
+        services::Services,
+    },
+};
+
+/// Requests of one call that may wait for the other side at once. Each DTMF digit by INFO is one; nobody types faster.
+const RELAYS_MAX: usize = 16;
+
+/// A request that waits for the other side.
+#[derive(Debug)]
+pub struct Relay {
+    from: Pending,
+    client: ClientKey,
+}
+
+impl Call {
+    /// Passes a request of `leg` on to the other leg.
+    pub(super) fn handle_relay(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: Pending,
+        now: Moment,
+    ) {
+        let Some(other) = self.other(leg) else {
+            return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
+        };
+        if self.relays.len() >= RELAYS_MAX {
+            return services.refuse(&pending, StatusCode::SERVER_INTERNAL_ERROR, now);
+        }
+        let target = &mut self.legs[usize::from(other)];
+        let Some(dialog) = target.dialog.as_mut() else {
+            return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
+        };
+        let request = &pending.request;
+        let transaction = services.layer.new_branch();
+        let via = services.via(&target.destination, transaction);
+        let contact = services.contact(&target.destination, None);
+        let mut writer = dialog.request(request.method(), via, &mut services.buffer);
+        writer.header(&HeaderName::Contact, contact);
+        for name in crossing_headers() {
+            writer.copy_from(request.headers(), &name);
+        }
+        if let Some(content_type) = request.headers().first(&HeaderName::ContentType) {
+            writer.body(content_type, request.body());
+        }
+        let bytes = writer.finish();
+        let owner = ClientOwner { call: self.key, leg: other, purpose: ClientUse::Relay };
+        let method = request.method().clone();
+        match services.send_request(owner, &method, &transaction, bytes, target.destination, now) {
+            Ok(client) => self.relays.push(Relay { from: pending, client }),
+            Err(_) => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
+        }
+    }
+
+    /// The other side's answer, or the status that stands for its silence.
+    pub(super) fn relay_answered(
+        &mut self,
+        services: &mut Services,
+        client: ClientKey,
+        status: StatusCode,
+        response: Option<&Response>,
+        now: Moment,
+    ) {
+        if status.is_provisional() {
+            return;
+        }
+        let Some(position) = self.relays.iter().position(|relay| relay.client == client) else { return };
+        let Relay { from, .. } = self.relays.swap_remove(position);
+        let mut writer = from.request.respond(&mut services.buffer, status, None);
+        if let Some(response) = response {
+            for name in crossing_headers() {
+                writer.copy_from(response.headers(), &name);
+            }
+            if let Some(content_type) = response.headers().first(&HeaderName::ContentType) {
+                writer.body(content_type, response.body());
+            }
+        }
+        let bytes = writer.finish();
+        services.respond(from.key, bytes, now);
+    }
+
+    /// The call ends: nobody will answer what still waits.
+    pub(super) fn drop_relays(&mut self, services: &mut Services, now: Moment) {
+        for relay in std::mem::take(&mut self.relays) {
+            services.refuse(&relay.from, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
+        }
+    }
+}

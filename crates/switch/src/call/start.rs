@@ -1,0 +1,410 @@
+//! The caller's INVITE becomes a call: ways to the called side are found and ports are opened.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+use offhook_base::Moment;
+use offhook_sdp::SessionDescription;
+use offhook_sip::{
+    header::{HeaderName, Headers},
+    message::{Request, StatusCode},
+    transaction::ServerKey,
+    transport::{Destination, Flow, Transport},
+};
+
+use super::{
+    Awaited, CALLER, Call, Leg, Stage, Way, WayEnd,
+    leg::{Branch, Pending},
+    session::LegSession,
+};
+use crate::{
+    account::{Account, LegOpening, cause_of_status},
+    directory::{Line, LineId, Peer},
+    exchange::{
+        event::{Answer, Ask, Hop},
+        owners::{CallKey, DialogEnd, LegIndex, LocalTag},
+        services::Services,
+    },
+    fact::What,
+    hunt::Hunt,
+    identity::Identity,
+    lines::LegLineState,
+    media::{MediaCommand, MediaEvent, STREAMS_MAX},
+    record::{CallId, EndCause, EndedBy, LegRole},
+    registrar::Push,
+    route::{Caller, NoRoute, Route},
+};
+
+/// All that is known when a call begins. The caller was proved, the INVITE was found well-formed.
+pub struct Start {
+    /// The call's key.
+    pub key: CallKey,
+    /// The INVITE's transaction.
+    pub invite: ServerKey,
+    /// The INVITE.
+    pub request: Request,
+    /// How it came.
+    pub flow: Flow,
+    /// Who calls.
+    pub who: Caller,
+    /// What the called side is told of who calls.
+    pub identity: Identity,
+    /// The address called, as it is written into To.
+    pub callee_uri: Box<str>,
+    /// The number or name called.
+    pub callee_user: Box<str>,
+    /// The offer; `None` if the callee shall make it.
+    pub offer: Option<SessionDescription>,
+    /// Where it goes, or why nowhere.
+    pub route: Result<Route, NoRoute>,
+}
+
+impl Call {
+    /// Begins a call. It may end at once, with its refusal sent and its record made.
+    pub fn start(services: &mut Services, start: Start, now: Moment) -> Self {
+        let Start { key, invite, request, flow, who, identity, callee_uri, callee_user, offer, route } =
+            start;
+        let id = CallId::new(now.utc, &mut services.random);
+        let account = Account::new(id, who.tenant(), &identity, &callee_uri, now.utc);
+        let anchored = services.settings.anchor_media && anchors(&who, route.as_ref().ok());
+        let mut call = Self {
+            key,
+            account: Some(account),
+            who,
+            identity,
+            invite: Some(Pending { key: invite, request: request.clone() }),
+            request,
+            offer,
+            callee_uri,
+            callee_user,
+            anchored,
+            stage: Stage::Preparing { give_up_at: now.instant + services.settings.unanswered },
+            hunt: Hunt::new(Vec::new()),
+            awaited: None,
+            tried: Vec::new(),
+            legs: Vec::with_capacity(2),
+            modify: None,
+            relays: Vec::new(),
+            reports_due: 0,
+            wakes_at: None,
+        };
+        services.owners.invite_received(invite, key);
+        call.add_caller(services, flow, now);
+        match route {
+            Ok(Route::Line(line)) if services.lines.has_room(&line) => call.ring_line(services, &line, now),
+            Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
+            Ok(Route::Peer(peer)) => call.locate(services, peer),
+            Err(reason) => {
+                let (status, cause) = reason.answer();
+                call.refuse(services, status, cause, now);
+            }
+        }
+        call
+    }
+
+    fn add_caller(&mut self, services: &mut Services, flow: Flow, now: Moment) {
+        let session = self.new_session(services, CALLER, flow.local.ip());
+        let tag = LocalTag::new(&mut services.random);
+        let mut leg = Leg::new(CALLER, session, Destination::Flow(flow), tag);
+        leg.allows_update = allows_update(self.request.headers());
+        self.legs.push(leg);
+        let opening = LegOpening {
+            role: LegRole::Caller,
+            line: self.who.line().map(|line| line.name.clone()),
+            peer: self.who.peer().map(|peer| peer.name.clone()),
+            remote: flow.remote,
+            transport: flow.transport,
+            sip_call_id: self.request.headers().call_id().unwrap_or_default().into(),
+        };
+        if let Some(account) = &mut self.account {
+            account.leg_started(opening, now.utc);
+            if let Some(user_agent) = self.request.headers().first(&HeaderName::UserAgent) {
+                account.leg_is(CALLER, user_agent);
+            }
+            let record = account.so_far();
+            let (call, tenant) = (record.id, record.tenant.clone());
+            let (caller, callee) = (record.caller.clone(), record.callee.clone());
+            services.fact(What::CallStarted { call, tenant, caller, callee }, now);
+            services.fact(What::LegStarted { call, leg: CALLER, role: LegRole::Caller }, now);
+        }
+        self.set_line_state(services, CALLER, Some(LegLineState::Busy), now);
+    }
+
+    /// A session for a leg, with its ports asked for if media is anchored.
+    fn new_session(&mut self, services: &mut Services, leg: LegIndex, local: IpAddr) -> LegSession {
+        let shown = services.settings.media_advertised.unwrap_or(local);
+        if !self.anchored {
+            return LegSession::new(None, shown);
+        }
+        let endpoint = services.owners.new_endpoint(self.key, leg);
+        let streams = self.offer.as_ref().map_or(1, |offer| offer.media().len()).clamp(1, STREAMS_MAX);
+        services.media(MediaCommand::Open { endpoint, local, streams });
+        self.reports_due += 1;
+        LegSession::new(Some(endpoint), shown)
+    }
+
+    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>) {
+        let id = services.owners.new_ask(self.key);
+        services.ask(Ask::Locate {
+            id,
+            peer: Some(peer.id),
+            host: peer.host.clone().unwrap_or_default(),
+            port: peer.port,
+            transport: peer.transport,
+            secure: false,
+        });
+        self.awaited = Some(Awaited::Peer(peer));
+    }
+
+    /// A question of the call was answered.
+    pub fn handle_answer(&mut self, services: &mut Services, answer: Answer, now: Moment) {
+        if !self.is_running() {
+            return;
+        }
+        match (answer, self.awaited.take()) {
+            (Answer::Located { hops, .. }, Some(Awaited::Peer(peer))) => {
+                self.located(services, &peer, &hops, now)
+            }
+            (Answer::Woken { accepted: false, .. }, Some(Awaited::Device(line))) if self.is_preparing() => {
+                // The push service is out of order: the device may still be awake.
+                self.awaited = None;
+                let ways = self.untried_ways(services, &line, true, now);
+                self.hunt_through(services, ways, now);
+            }
+            (_, awaited) => self.awaited = awaited,
+        }
+    }
+
+    /// Tries the peer's addresses one after the other (RFC 3263 §4.3).
+    fn located(&mut self, services: &mut Services, peer: &Arc<Peer>, hops: &[Hop], now: Moment) {
+        let host = peer.host.as_deref().unwrap_or_default();
+        let port = peer.port.map_or(String::new(), |port| format!(":{port}"));
+        let groups = hops
+            .iter()
+            .map(|hop| {
+                let transport = match hop.transport {
+                    Transport::Udp => "",
+                    other => other.uri_token(),
+                };
+                let parameter =
+                    if transport.is_empty() { String::new() } else { format!(";transport={transport}") };
+                vec![Way {
+                    request_uri: format!("sip:{}@{host}{port}{parameter}", self.callee_user).into(),
+                    destination: destination(services, hop),
+                    route: Vec::new(),
+                    end: WayEnd::Peer(Arc::clone(peer)),
+                }]
+            })
+            .collect();
+        self.hunt_through(services, groups, now);
+    }
+
+    /// Rings a line's devices; those that sleep are woken first (RFC 8599).
+    fn ring_line(&mut self, services: &mut Services, line: &Arc<Line>, now: Moment) {
+        let sleeping: Vec<Push> = services
+            .registrar
+            .contacts(line.id, now.instant)
+            .into_iter()
+            .flatten()
+            .filter_map(|target| target.push)
+            .collect();
+        let ways = self.untried_ways(services, line, false, now);
+        for push in &sleeping {
+            let id = services.owners.new_ask(self.key);
+            services.ask(Ask::Wake {
+                id,
+                provider: push.provider.clone(),
+                prid: push.prid.clone(),
+                param: Some(push.param.clone()).filter(|param| !param.is_empty()),
+            });
+        }
+        if !sleeping.is_empty() {
+            self.awaited = Some(Awaited::Device(Arc::clone(line)));
+        }
+        if ways.is_empty() && !sleeping.is_empty() {
+            return;
+        }
+        if ways.is_empty() {
+            self.refuse(services, StatusCode::TEMPORARILY_UNAVAILABLE, EndCause::NotRegistered, now);
+        } else {
+            self.hunt_through(services, ways, now);
+        }
+    }
+
+    /// Whether this call waits for some device to wake up.
+    pub const fn awaits_a_device(&self) -> bool {
+        matches!(self.awaited, Some(Awaited::Device(_)))
+    }
+
+    /// Whether this call waits for a device of `line` to register.
+    pub fn awaits_device_of(&self, line: LineId) -> bool {
+        matches!(&self.awaited, Some(Awaited::Device(awaited)) if awaited.id == line)
+    }
+
+    /// A device of the line that the call waits for has registered: it is awake.
+    pub fn device_registered(&mut self, services: &mut Services, now: Moment) {
+        let Some(Awaited::Device(line)) = self.awaited.clone() else { return };
+        let ways = self.untried_ways(services, &line, true, now);
+        match self.stage {
+            Stage::Preparing { .. } => self.hunt_through(services, ways, now),
+            Stage::Hunting { .. } => {
+                for way in ways.into_iter().flatten() {
+                    self.start_branch(services, way, now);
+                }
+            }
+            Stage::Established { .. } | Stage::Over { .. } => {}
+        }
+    }
+
+    /// Ways to the devices of `line` that were not tried yet, by preference. `awake`: those with a push service too.
+    fn untried_ways(
+        &mut self,
+        services: &Services,
+        line: &Arc<Line>,
+        awake: bool,
+        now: Moment,
+    ) -> Vec<Vec<Way>> {
+        let groups = services.registrar.contacts(line.id, now.instant);
+        let mut ways = Vec::with_capacity(groups.len());
+        for group in groups {
+            let mut found = Vec::with_capacity(group.len());
+            for target in group {
+                let Some(destination) = target.destination else { continue };
+                if self.tried.contains(&target.binding) || (target.push.is_some() && !awake) {
+                    continue;
+                }
+                self.tried.push(target.binding);
+                let end = WayEnd::Line(Arc::clone(line));
+                found.push(Way { request_uri: target.request_uri, destination, route: target.path, end });
+            }
+            ways.push(found);
+        }
+        ways.retain(|group| !group.is_empty());
+        ways
+    }
+
+    /// Begins the hunt.
+    fn hunt_through(&mut self, services: &mut Services, groups: Vec<Vec<Way>>, now: Moment) {
+        self.hunt = Hunt::new(groups);
+        let give_up_at = now.instant + services.settings.unanswered;
+        self.stage = Stage::Hunting { ring_until: give_up_at, give_up_at };
+        self.next_group(services, now);
+    }
+
+    /// Rings the next group; with none left the call has failed.
+    pub(super) fn next_group(&mut self, services: &mut Services, now: Moment) {
+        let Stage::Hunting { give_up_at, .. } = self.stage else { return };
+        let Some(group) = self.hunt.next_group() else {
+            let status = self.hunt.verdict();
+            let cause = match self.hunt.has_verdict() {
+                true => cause_of_status(status.as_u16()),
+                false => EndCause::NotRegistered,
+            };
+            return self.fail(services, EndedBy::Callee, status, cause, now);
+        };
+        self.stage = Stage::Hunting { ring_until: now.instant + services.settings.ring, give_up_at };
+        for way in group {
+            self.start_branch(services, way, now);
+        }
+    }
+
+    /// Starts a leg towards `way`: its ports first, then its INVITE.
+    fn start_branch(&mut self, services: &mut Services, way: Way, now: Moment) {
+        let Ok(index) = LegIndex::try_from(self.legs.len()) else { return };
+        let destination = way.destination;
+        let session = self.new_session(services, index, destination.local().ip());
+        let tag = LocalTag::new(&mut services.random);
+        let call_id: Box<str> = services.random.token::<24>().as_str().into();
+        let opening = LegOpening {
+            role: LegRole::Callee,
+            line: way.line().map(|line| line.name.clone()),
+            peer: way.peer().map(|peer| peer.name.clone()),
+            remote: destination.remote(),
+            transport: destination.transport(),
+            sip_call_id: call_id.clone(),
+        };
+        if let Some(account) = &mut self.account {
+            account.leg_started(opening, now.utc);
+            services.fact(What::LegStarted { call: account.id(), leg: index, role: LegRole::Callee }, now);
+        }
+        services.owners.tag_used(tag, DialogEnd { call: self.key, leg: index, faces_caller: false });
+        let open = session.is_open();
+        let mut leg = Leg::new(index, session, destination, tag);
+        leg.branch = Some(Box::new(Branch::new(way, call_id, services.settings.session_timers.offer())));
+        self.legs.push(leg);
+        self.set_line_state(services, index, Some(LegLineState::Ringing), now);
+        if open {
+            self.send_invite(services, index, now);
+        }
+    }
+
+    /// The media engine speaks of a leg.
+    pub fn handle_media(&mut self, services: &mut Services, leg: LegIndex, event: MediaEvent, now: Moment) {
+        match event {
+            MediaEvent::Opened { rtp_ports, .. } => {
+                let first = !self.leg(leg).session.is_open();
+                self.leg(leg).session.opened(rtp_ports);
+                if self.modify.is_some() {
+                    self.ports_grew(services, now);
+                } else if first && self.leg(leg).is_hunted() {
+                    self.send_invite(services, leg, now);
+                }
+            }
+            MediaEvent::OpenFailed { .. } => {
+                self.reports_due -= 1;
+                if let Some(endpoint) = self.leg(leg).session.take_endpoint() {
+                    services.owners.endpoint_ended(endpoint);
+                }
+                self.fail(
+                    services,
+                    EndedBy::Node,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    EndCause::Overloaded,
+                    now,
+                );
+                self.conclude(services, now);
+            }
+            MediaEvent::Silent { .. } => self.media_fell_silent(services, now),
+            MediaEvent::Closed { streams, .. } => {
+                self.reports_due -= 1;
+                if let Some(account) = &mut self.account {
+                    account.leg_quality(leg, streams);
+                }
+                self.conclude(services, now);
+            }
+        }
+    }
+
+    /// Refuses the call before any device rang.
+    fn refuse(&mut self, services: &mut Services, status: StatusCode, cause: EndCause, now: Moment) {
+        self.fail(services, EndedBy::Node, status, cause, now);
+    }
+
+    const fn is_preparing(&self) -> bool {
+        matches!(self.stage, Stage::Preparing { .. })
+    }
+}
+
+/// Whether both ends of the call leave their media to the node.
+fn anchors(who: &Caller, route: Option<&Route>) -> bool {
+    let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);
+    let by_callee = match route {
+        Some(Route::Peer(peer)) => peer.anchor_media,
+        Some(Route::Line(_)) => true,
+        None => false,
+    };
+    by_caller && by_callee
+}
+
+/// Whether a party's Allow header names UPDATE (RFC 3311 §4).
+pub(super) fn allows_update(headers: &Headers) -> bool {
+    headers.allow().any(|method| method == "UPDATE")
+}
+
+fn destination(services: &Services, hop: &Hop) -> Destination {
+    let port = services.settings.listener(hop.listener).map_or(0, |listener| listener.bound.port());
+    let local = SocketAddr::new(hop.local, port);
+    Destination::Address { listener: hop.listener, transport: hop.transport, local, remote: hop.remote }
+}

@@ -1,0 +1,100 @@
+//! From octets to the transaction layer: admission, parsing, validation.
+
+use bytes::Bytes;
+use offhook_base::Moment;
+use offhook_edge::{Reason, Verdict};
+use offhook_sip::{
+    header::HeaderName,
+    message::{Message, Method, ParseError, Rejection, Request, validate, validate_response},
+    transaction::response_destination,
+    transport::{Destination, Flow},
+};
+
+use super::Exchange;
+use crate::fact::Refusal;
+
+impl Exchange {
+    /// A datagram or framed message.
+    pub(super) fn receive(&mut self, flow: Flow, bytes: Bytes, now: Moment) {
+        let directory = &self.services.directory;
+        let is_peer = || directory.peer_at(flow.remote.ip()).is_some();
+        let verdict = self.edge.admit(&bytes, flow.remote, is_peer, now.instant);
+        let refused = match verdict {
+            Verdict::Pass => None,
+            Verdict::Drop(reason) => return self.refused(refusal_of(reason), flow, now),
+            Verdict::Refuse { reason, status, retry_after } => Some((reason, status, retry_after)),
+        };
+        match Message::parse(bytes) {
+            Ok(Message::Request(mut request)) => {
+                request.set_source(flow.remote);
+                if let Some((reason, status, retry_after)) = refused {
+                    self.refused(refusal_of(reason), flow, now);
+                    return self.refuse_for_now(&request, flow, status, retry_after.as_secs());
+                }
+                match validate(&request) {
+                    Ok(()) => self.services.layer.receive(Message::Request(request), flow, now.instant),
+                    Err(rejection) => self.reject_request(&request, &rejection, flow, now),
+                }
+            }
+            Ok(Message::Response(response)) => {
+                if refused.is_some() || validate_response(&response).is_err() {
+                    return self.refused(Refusal::Malformed, flow, now);
+                }
+                self.services.layer.receive(Message::Response(response), flow, now.instant);
+            }
+            Err(ParseError::Rejected(rejection)) => self.reject_unparsed(&rejection, flow, now),
+            Err(ParseError::Dropped(_)) => self.refused(Refusal::Unparsable, flow, now),
+        }
+    }
+
+    /// Answers a request that parses but is wrong, without a transaction: nothing of it may take memory.
+    fn reject_request(&mut self, request: &Request, rejection: &Rejection, flow: Flow, now: Moment) {
+        self.refused(Refusal::Malformed, flow, now);
+        if *request.method() == Method::Ack {
+            return;
+        }
+        let to = response_destination(request, flow);
+        let tag = self.services.random.token::<12>();
+        let buffer = &mut self.services.buffer;
+        let mut writer =
+            request.respond_because(buffer, rejection.status, rejection.reason(), Some(tag.as_str()));
+        let bytes = writer.finish();
+        self.services.layer.send_stateless(bytes, to);
+    }
+
+    /// Answers what could be read of a request. Over UDP only to where it came from: its Via cannot be trusted.
+    fn reject_unparsed(&mut self, rejection: &Rejection, flow: Flow, now: Moment) {
+        self.refused(Refusal::Malformed, flow, now);
+        let Some(mut request) = rejection.request.clone() else { return };
+        request.set_source(flow.remote);
+        let tag = self.services.random.token::<12>();
+        let bytes = request.respond(&mut self.services.buffer, rejection, Some(tag.as_str())).finish();
+        self.services.layer.send_stateless(bytes, Destination::Flow(flow));
+    }
+
+    /// 503 to a request of a source that sends too much, without a transaction.
+    fn refuse_for_now(&mut self, request: &Request, flow: Flow, status: u16, retry_after_secs: u64) {
+        let Some(status) = offhook_sip::message::StatusCode::new(status) else { return };
+        let to = response_destination(request, flow);
+        if *request.method() == Method::Ack {
+            return;
+        }
+        let tag = self.services.random.token::<12>();
+        let mut writer = request.respond(&mut self.services.buffer, status, Some(tag.as_str()));
+        writer.header(&HeaderName::RetryAfter, retry_after_secs.max(1));
+        let bytes = writer.finish();
+        self.services.layer.send_stateless(bytes, to);
+    }
+
+    pub(super) fn refused(&mut self, why: Refusal, flow: Flow, now: Moment) {
+        self.services.note_refused(why, flow, now);
+    }
+}
+
+const fn refusal_of(reason: Reason) -> Refusal {
+    match reason {
+        Reason::TooLarge => Refusal::Malformed,
+        Reason::Rate => Refusal::Rate,
+        Reason::AuthenticationRate => Refusal::AuthenticationRate,
+    }
+}

@@ -1,0 +1,246 @@
+//! An exchange: registrar, lines and calls behind one input and one output. The same value runs in a node's worker and
+//! in the simulator.
+//!
+//! Contract: one [`Input`] with the time, then [`Exchange::poll_output`] until [`Output::Timeout`].
+
+mod calls;
+pub mod event;
+mod incoming;
+pub mod owners;
+mod requests;
+mod responses;
+pub mod services;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use bytes::BytesMut;
+use offhook_base::{Instant, Moment, Random};
+use offhook_edge::{Edge, EdgeLimits};
+use offhook_sip::transaction::{self, LayerConfig, TransactionLayer};
+
+pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
+use self::{calls::Calls, owners::Owners, services::Services};
+use crate::{
+    directory::Directory,
+    fact::StoredBinding,
+    gate::Gate,
+    lines::Lines,
+    registrar::{Registrar, RegistrarConfig},
+    settings::Settings,
+    summary::{CallSummary, LineSummary, RegistrationSummary},
+};
+
+/// Nonces whose uses are counted at once. 64 octets each.
+const NONCES_MAX: usize = 131_072;
+
+/// How long a nonce may be used before the device is asked for a fresh one.
+const NONCE_LIFETIME: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// What an exchange is made of.
+pub struct ExchangeConfig {
+    /// The operator's settings.
+    pub settings: Settings,
+    /// What the registrar grants.
+    pub registrar: RegistrarConfig,
+    /// What sources may do.
+    pub limits: EdgeLimits,
+    /// Who there is.
+    pub directory: Arc<Directory>,
+    /// Makes nonces and temporary GRUUs; the same after a restart.
+    pub secret: [u8; 32],
+    /// Makes tags, branches, Call-IDs.
+    pub random: Random,
+}
+
+/// One exchange.
+pub struct Exchange {
+    services: Services,
+    calls: Calls,
+    edge: Edge,
+    gate: Gate,
+    draining: bool,
+}
+
+impl Exchange {
+    /// An exchange without registrations or calls.
+    pub fn new(config: ExchangeConfig) -> Self {
+        let ExchangeConfig { settings, registrar, limits, directory, secret, mut random } = config;
+        let layer_config = LayerConfig {
+            timers: settings.timers,
+            // The caller hears at once that its INVITE arrived: ports and DNS may take longer than its Timer A.
+            trying_after: Some(std::time::Duration::ZERO),
+            ..LayerConfig::default()
+        };
+        let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, random.fork());
+        Self {
+            services: Services {
+                layer: TransactionLayer::new(layer_config, random.fork()),
+                registrar: Registrar::new(registrar, &secret),
+                settings: Arc::new(settings),
+                directory,
+                lines: Lines::default(),
+                random,
+                owners: Owners::default(),
+                buffer: BytesMut::with_capacity(services::BUFFER_BYTES),
+                outputs: VecDeque::new(),
+            },
+            calls: Calls::default(),
+            edge: Edge::new(&limits),
+            gate,
+            draining: false,
+        }
+    }
+
+    /// Takes up the registrations of an earlier process.
+    pub fn restore(&mut self, bindings: &[StoredBinding], now: Moment) {
+        let Services { registrar, directory, settings, .. } = &mut self.services;
+        registrar.restore(bindings, directory, &settings.listeners, now);
+        self.gather_facts();
+    }
+
+    /// One thing that happened.
+    pub fn handle(&mut self, input: Input, now: Moment) {
+        match input {
+            Input::Received { flow, bytes } => self.receive(flow, bytes, now),
+            Input::ConnectionClosed(connection) => self.services.registrar.connection_closed(connection, now),
+            Input::TransmitFailed(token) => self.services.layer.transport_failed(token, now.instant),
+            Input::Media(event) => self.media_spoke(event, now),
+            Input::Answer(answer) => self.answered(answer, now),
+            Input::Directory(directory) => {
+                self.services.registrar.directory_changed(&directory, now);
+                self.services.directory = directory;
+            }
+            Input::HangUp(id) => {
+                let key = self.calls.iter().find(|(_, call)| call.id() == Some(id)).map(|(key, _)| key);
+                if let Some(key) = key {
+                    self.with_call(key, |call, services| call.end_by_node(services, now));
+                }
+            }
+            Input::Drain => self.draining = true,
+            Input::EndAll => {
+                self.draining = true;
+                let keys: Vec<_> = self.calls.iter().map(|(key, _)| key).collect();
+                for key in keys {
+                    self.with_call(key, |call, services| call.end_by_node(services, now));
+                }
+            }
+            Input::Timeout => self.time_passed(now),
+        }
+        self.pump(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Output {
+        self.services.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.next_timeout()))
+    }
+
+    fn next_timeout(&mut self) -> Option<Instant> {
+        // The layer was drained by `pump`, so what it gives now is its next deadline.
+        let layer = match self.services.layer.poll_output() {
+            transaction::Output::Timeout(at) => at,
+            _ => None,
+        };
+        [layer, self.calls.next_deadline(), self.services.registrar.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn time_passed(&mut self, now: Moment) {
+        self.services.layer.handle_timeout(now.instant);
+        self.pump(now);
+        while let Some(key) = self.calls.pop_due(now.instant) {
+            self.with_call(key, |call, services| call.handle_timeout(services, now));
+        }
+        if self.services.registrar.next_timeout().is_some_and(|at| at <= now.instant) {
+            self.services.registrar.handle_timeout(now);
+        }
+    }
+
+    /// Works on what the transaction layer hands up, until it has nothing more.
+    fn pump(&mut self, now: Moment) {
+        use transaction::Output as Layer;
+        loop {
+            match self.services.layer.poll_output() {
+                Layer::Transmit { to, bytes, token } => {
+                    self.services.outputs.push_back(Output::Transmit { to, bytes, token });
+                }
+                Layer::Request { key, request, flow } => self.request(key, request, flow, now),
+                Layer::Ack { ack, .. } => self.ack(&ack, now),
+                Layer::Cancelled { invite, .. } => self.cancelled(invite, now),
+                Layer::Response { key, response, .. } => self.response(key, &response, now),
+                Layer::StrayResponse { response, .. } => self.stray_response(&response),
+                Layer::TimedOut { key } => {
+                    self.no_answer(key, offhook_sip::message::StatusCode::REQUEST_TIMEOUT, now)
+                }
+                Layer::TransportFailed { key } => {
+                    self.no_answer(key, offhook_sip::message::StatusCode::SERVICE_UNAVAILABLE, now);
+                }
+                Layer::Terminated { key } => self.terminated(key, now),
+                Layer::Timeout(_) => break,
+            }
+        }
+        self.gather_facts();
+    }
+
+    fn gather_facts(&mut self) {
+        let Services { registrar, lines, outputs, .. } = &mut self.services;
+        let bindings = std::iter::from_fn(|| registrar.poll_fact());
+        let states = std::iter::from_fn(|| lines.poll_fact());
+        outputs.extend(bindings.chain(states).map(Output::Fact));
+    }
+
+    fn with_call(&mut self, key: owners::CallKey, act: impl FnOnce(&mut crate::call::Call, &mut Services)) {
+        if let Some(call) = self.calls.get_mut(key) {
+            act(call, &mut self.services);
+        }
+        self.calls.settle(key);
+    }
+
+    /// Calls that are on now.
+    pub fn calls(&self) -> Vec<CallSummary> {
+        self.calls.iter().filter_map(|(_, call)| call.summary()).collect()
+    }
+
+    /// Contacts that are bound now.
+    pub fn registrations(&self, now: Instant) -> Vec<RegistrationSummary> {
+        self.services.registrar.registrations(&self.services.directory, now)
+    }
+
+    /// Lines that are in a call now.
+    pub fn lines(&self, now: Instant) -> Vec<LineSummary> {
+        self.services.lines.summaries(|line| self.services.registrar.binding_count(line, now))
+    }
+
+    /// How much of everything there is and was.
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            calls: self.calls.len(),
+            bindings: self.services.registrar.len(),
+            transactions: self.services.layer.len(),
+            tables: self.services.owners.sizes(),
+            edge: *self.edge.counters(),
+            transaction_counters: *self.services.layer.counters(),
+            draining: self.draining,
+        }
+    }
+}
+
+/// The sizes of an exchange's tables and what its guards have counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Calls, those included that only wait for their last transactions.
+    pub calls: usize,
+    /// Contacts.
+    pub bindings: usize,
+    /// Transactions.
+    pub transactions: usize,
+    /// Entries that lead to calls: clients, INVITEs, tags, endpoints, questions.
+    pub tables: [usize; 5],
+    /// What the edge has counted.
+    pub edge: offhook_edge::Counters,
+    /// What the transaction layer has counted.
+    pub transaction_counters: transaction::Counters,
+    /// No new calls are taken.
+    pub draining: bool,
+}

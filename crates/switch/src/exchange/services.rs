@@ -1,0 +1,176 @@
+//! What a call may use of the exchange while it handles an input: transactions, tables, randomness, outputs.
+//!
+//! A call is handed `&mut Services` and never holds it, so a call and the exchange cannot reach into each other.
+
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use offhook_base::{HostPort, Moment, Random};
+use offhook_sip::{
+    message::{Method, StatusCode},
+    transaction::{Branch, ClientKey, SendError, ServerKey, TransactionLayer},
+    transport::{Destination, Transport},
+    write::MessageWriter,
+};
+
+use super::{
+    event::{Ask, Output},
+    owners::{ClientOwner, Owners},
+};
+use crate::{
+    call::Pending,
+    directory::Directory,
+    fact::{Fact, What},
+    lines::Lines,
+    media::MediaCommand,
+    registrar::Registrar,
+    settings::Settings,
+};
+
+/// The room a message is written in; larger ones grow it. A call's messages are 500 to 1500 octets.
+pub(super) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The exchange's parts that calls share.
+pub struct Services {
+    /// The operator's settings.
+    pub settings: Arc<Settings>,
+    /// Who there is.
+    pub directory: Arc<Directory>,
+    /// All transactions.
+    pub layer: TransactionLayer,
+    /// All bindings.
+    pub registrar: Registrar,
+    /// All lines' states.
+    pub lines: Lines,
+    /// Tags, Call-IDs, session ids.
+    pub random: Random,
+    /// Who owns what.
+    pub owners: Owners,
+    /// Messages are written here and split off.
+    pub buffer: BytesMut,
+    pub(super) outputs: VecDeque<Output>,
+}
+
+impl Services {
+    /// Sends a request for `owner`.
+    ///
+    /// # Errors
+    /// If the layer has no room.
+    pub fn send_request(
+        &mut self,
+        owner: ClientOwner,
+        method: &Method,
+        branch: &Branch,
+        request: Bytes,
+        to: Destination,
+        now: Moment,
+    ) -> Result<ClientKey, SendError> {
+        let key = self.layer.send_request(method, branch.as_str(), request, to, now.instant)?;
+        self.owners.client_started(key, owner);
+        Ok(key)
+    }
+
+    /// Answers a request. A transaction that is over needs no answer any more.
+    pub fn respond(&mut self, key: ServerKey, response: Bytes, now: Moment) {
+        if let Err(error) = self.layer.respond(key, response, now.instant) {
+            tracing::debug!(%error, "response not sent");
+        }
+    }
+
+    /// Answers a request with a bare status.
+    pub fn refuse(&mut self, pending: &Pending, status: StatusCode, now: Moment) {
+        self.refuse_with(pending, status, |_| {}, now);
+    }
+
+    /// Answers a request with a status and what `add` writes.
+    pub fn refuse_with(
+        &mut self,
+        pending: &Pending,
+        status: StatusCode,
+        add: impl FnOnce(&mut MessageWriter<'_>),
+        now: Moment,
+    ) {
+        let mut writer = pending.request.respond(&mut self.buffer, status, None);
+        add(&mut writer);
+        let bytes = writer.finish();
+        self.respond(pending.key, bytes, now);
+    }
+
+    /// Tells the media engine.
+    pub fn media(&mut self, command: MediaCommand) {
+        self.outputs.push_back(Output::Media(command));
+    }
+
+    /// Asks the outside.
+    pub fn ask(&mut self, ask: Ask) {
+        self.outputs.push_back(Output::Ask(ask));
+    }
+
+    /// States a fact.
+    pub fn fact(&mut self, what: What, now: Moment) {
+        self.outputs.push_back(Output::Fact(Fact { at: now.utc, what }));
+    }
+
+    /// Where peers reach us over the way to `to`: the advertised address or the local one.
+    pub fn our_address(&self, to: &Destination) -> HostPort {
+        self.settings
+            .listener(to.listener())
+            .and_then(|listener| listener.advertised.clone())
+            .unwrap_or_else(|| HostPort::from(to.local()))
+    }
+
+    /// The Via of a request to `to`.
+    pub fn via(&self, to: &Destination, branch: Branch) -> OwnVia {
+        OwnVia { transport: to.transport(), sent_by: self.our_address(to), branch }
+    }
+
+    /// The Contact of a dialog whose other end is at `to`. `user` makes it readable to people; it routes nothing.
+    pub fn contact<'a>(&self, to: &Destination, user: Option<&'a str>) -> OwnContact<'a> {
+        OwnContact {
+            user: user.filter(|user| is_plain_user(user)),
+            address: self.our_address(to),
+            transport: to.transport(),
+        }
+    }
+}
+
+/// User parts that need no escaping (RFC 3261 §25.1 `unreserved`, and `+`).
+fn is_plain_user(user: &str) -> bool {
+    !user.is_empty()
+        && user.len() <= 63
+        && user.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_.!~*'()+".contains(&letter))
+}
+
+/// Writes the top Via of a request of ours. `rport` asks the next hop to answer where the request came from (RFC 3581).
+pub struct OwnVia {
+    transport: Transport,
+    sent_by: HostPort,
+    branch: Branch,
+}
+
+impl fmt::Display for OwnVia {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SIP/2.0/{} {};branch={};rport", self.transport.via_token(), self.sent_by, self.branch)
+    }
+}
+
+/// Writes the Contact of a dialog of ours.
+pub struct OwnContact<'a> {
+    user: Option<&'a str>,
+    address: HostPort,
+    transport: Transport,
+}
+
+impl fmt::Display for OwnContact<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<sip:")?;
+        if let Some(user) = self.user {
+            write!(f, "{user}@")?;
+        }
+        write!(f, "{}", self.address)?;
+        if self.transport != Transport::Udp {
+            write!(f, ";transport={}", self.transport.uri_token())?;
+        }
+        f.write_str(">")
+    }
+}

@@ -1,0 +1,191 @@
+//! Where a call goes: from who calls and what was dialled to a line, a peer, or a refusal.
+
+use std::sync::Arc;
+
+use offhook_sip::message::StatusCode;
+
+use crate::{
+    directory::{CallPermission, Directory, Line, Peer},
+    record::EndCause,
+};
+
+/// Who places a call; each variant was proved: by credentials, or by an address on the peer's list.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// A line that authenticated.
+    Line(Arc<Line>),
+    /// A peer known by its source address.
+    Peer(Arc<Peer>),
+}
+
+impl Caller {
+    /// The tenant it belongs to.
+    pub fn tenant(&self) -> &str {
+        match self {
+            Self::Line(line) => &line.tenant,
+            Self::Peer(peer) => &peer.tenant,
+        }
+    }
+
+    /// The line, if it is one.
+    pub const fn line(&self) -> Option<&Arc<Line>> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Peer(_) => None,
+        }
+    }
+
+    /// The peer, if it is one.
+    pub const fn peer(&self) -> Option<&Arc<Peer>> {
+        match self {
+            Self::Line(_) => None,
+            Self::Peer(peer) => Some(peer),
+        }
+    }
+
+    fn may_call(&self) -> CallPermission {
+        match self {
+            Self::Line(line) => line.may_call,
+            Self::Peer(peer) => peer.may_call,
+        }
+    }
+}
+
+/// Where to.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// To a line's devices.
+    Line(Arc<Line>),
+    /// To a peer, which knows the number.
+    Peer(Arc<Peer>),
+}
+
+/// Why a call goes nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No line and no peer for it.
+    NotFound,
+    /// There is a way, but not for this caller.
+    NotPermitted,
+    /// The domain is none of ours: the node relays for nobody.
+    ForeignDomain,
+}
+
+impl NoRoute {
+    /// The response and the cause for the record.
+    pub const fn answer(self) -> (StatusCode, EndCause) {
+        match self {
+            Self::NotFound => (StatusCode::NOT_FOUND, EndCause::NotFound),
+            Self::NotPermitted => (StatusCode::FORBIDDEN, EndCause::NotPermitted),
+            Self::ForeignDomain => (StatusCode::FORBIDDEN, EndCause::NotPermitted),
+        }
+    }
+}
+
+/// Decides where `user` of `domain_is_ours`'s domain is reached for `caller`.
+///
+/// Lines of the caller's tenant come first, then, if the caller may, peers by number prefix. Emergency numbers go
+/// to a peer whatever the caller's permission is.
+pub fn decide(
+    directory: &Directory,
+    emergency_numbers: &[Box<str>],
+    caller: &Caller,
+    user: &str,
+    domain_is_ours: bool,
+) -> Result<Route, NoRoute> {
+    if !domain_is_ours {
+        return Err(NoRoute::ForeignDomain);
+    }
+    let tenant = caller.tenant();
+    if let Some(line) = directory.line(tenant, user).filter(|line| line.enabled) {
+        return Ok(Route::Line(Arc::clone(line)));
+    }
+    let peer = directory.peer_for_number(tenant, user);
+    // A peer's own number sent back to it would loop between the two.
+    let peer = peer.filter(|peer| !matches!(caller, Caller::Peer(source) if source.id == peer.id));
+    let allowed = caller.may_call() == CallPermission::Outside
+        || emergency_numbers.iter().any(|number| **number == *user);
+    match peer {
+        Some(peer) if allowed => Ok(Route::Peer(Arc::clone(peer))),
+        Some(_) => Err(NoRoute::NotPermitted),
+        None => Err(NoRoute::NotFound),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directory::{LineId, PasswordHashes, PeerId, Tenant};
+
+    fn line(name: &str, may_call: CallPermission) -> Line {
+        Line {
+            id: LineId(u64::from(name.bytes().fold(0_u32, |sum, letter| sum * 31 + u32::from(letter)))),
+            tenant: "default".into(),
+            name: name.into(),
+            display_name: None,
+            user: None,
+            enabled: name != "off",
+            password: PasswordHashes { md5: [b'0'; 32], sha256: [b'0'; 64] },
+            may_call,
+            bindings_max: 10,
+            calls_max: 10,
+        }
+    }
+
+    fn peer(id: u64, prefixes: &[&str]) -> Peer {
+        Peer {
+            id: PeerId(id),
+            name: format!("peer{id}").into(),
+            tenant: "default".into(),
+            enabled: true,
+            sources: vec![],
+            host: Some("carrier.example".into()),
+            port: None,
+            transport: None,
+            username: None,
+            secret: None,
+            prefixes: prefixes.iter().map(|&prefix| prefix.into()).collect(),
+            may_call: CallPermission::Inside,
+            calls_max: 10,
+            anchor_media: true,
+        }
+    }
+
+    fn directory() -> Directory {
+        let tenant = Tenant { name: "default".into(), domains: vec![], realm: "offhook".into() };
+        let lines = vec![
+            line("101", CallPermission::Inside),
+            line("102", CallPermission::Outside),
+            line("off", CallPermission::Inside),
+        ];
+        Directory::new(vec![tenant], vec![], vec![], lines, vec![peer(1, &["00"]), peer(2, &["0049", "1"])])
+    }
+
+    fn decided(caller: &str, user: &str) -> Result<String, NoRoute> {
+        let directory = directory();
+        let caller = Caller::Line(Arc::clone(directory.line("default", caller).unwrap()));
+        let emergency = ["112".into()];
+        decide(&directory, &emergency, &caller, user, true).map(|route| match route {
+            Route::Line(line) => line.name.to_string(),
+            Route::Peer(peer) => peer.name.to_string(),
+        })
+    }
+
+    #[test]
+    fn a_line_reaches_lines_and_emergency_numbers_but_the_outside_only_by_permission() {
+        assert_eq!(decided("101", "102"), Ok("102".into()));
+        assert_eq!(decided("101", "0049301234"), Err(NoRoute::NotPermitted));
+        assert_eq!(decided("102", "0049301234"), Ok("peer2".into()));
+        assert_eq!(decided("102", "0033123"), Ok("peer1".into()));
+        assert_eq!(decided("101", "112"), Ok("peer2".into()));
+        assert_eq!(decided("101", "777"), Err(NoRoute::NotFound));
+        assert_eq!(decided("101", "off"), Err(NoRoute::NotFound));
+    }
+
+    #[test]
+    fn a_foreign_domain_is_never_relayed_to() {
+        let directory = directory();
+        let caller = Caller::Line(Arc::clone(directory.line("default", "102").unwrap()));
+        assert_eq!(decide(&directory, &[], &caller, "101", false).unwrap_err(), NoRoute::ForeignDomain);
+    }
+}
