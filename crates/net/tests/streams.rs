@@ -20,7 +20,7 @@ const MESSAGE: &[u8] = b"MESSAGE sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP c\r\nConten
 
 fn node_with(limits: StreamLimits) -> (Node, SocketAddr) {
     let mut node = Node::new();
-    let streams = node.streams(StreamSettings { limits, client_tls: None });
+    let streams = node.streams(StreamSettings { limits, ..StreamSettings::default() });
     let bound = streams.listen(&listener(1, Transport::Tcp)).unwrap().bound;
     (node, bound)
 }

@@ -41,7 +41,7 @@ fn made() -> (TempDir, CertificateFiles) {
 fn server(files: &CertificateFiles, limits: StreamLimits) -> (Node, SocketAddr, Arc<ServerTls>) {
     let mut node = Node::new();
     let tls = Arc::new(ServerTls::load(files.clone()).unwrap());
-    let streams = node.streams(StreamSettings { limits, client_tls: None });
+    let streams = node.streams(StreamSettings { limits, ..StreamSettings::default() });
     let mut config = listener(1, Transport::Tls);
     config.tls = Some(Arc::clone(&tls));
     let bound = streams.listen(&config).unwrap().bound;

@@ -112,7 +112,7 @@ async fn one_node_opens_a_websocket_to_another() {
 async fn an_http_server_hands_over_a_websocket_it_has_upgraded() {
     let mut node = Node::new();
     let limits = StreamLimits { connections_per_source_max: 1, ..StreamLimits::default() };
-    let streams = node.streams(StreamSettings { limits, client_tls: None });
+    let streams = node.streams(StreamSettings { limits, ..StreamSettings::default() });
     let upgraded = UpgradedWebSocket {
         listener: ListenerId(7),
         secure: true,

@@ -62,7 +62,7 @@ async fn open(
         .map_err(|_| TransmitError::ConnectTimeout)?
         .map_err(|error| connect_error(&error))?;
     target.flow.local = socket.local_addr().map_err(|error| connect_error(&error))?;
-    listen::prepare(&socket);
+    listen::prepare(&socket, streams.0.settings.dscp);
     if !target.flow.transport.is_secure() {
         return speak(streams, target, queue, socket).await;
     }

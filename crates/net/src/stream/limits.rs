@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::tls::ClientTls;
+use crate::{DSCP_SIGNALLING, tls::ClientTls};
 
 /// Bounds of all streams of one worker. One message is bounded by [`MESSAGE_BYTES_MAX`](offhook_sip::message::MESSAGE_BYTES_MAX).
 #[derive(Clone, Debug)]
@@ -46,10 +46,18 @@ impl Default for StreamLimits {
 }
 
 /// How the streams of a worker behave.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct StreamSettings {
     /// Their bounds.
     pub limits: StreamLimits,
-    /// How to open TLS and WSS connections; without it they fail.
+    /// How to open TLS and WSS connections; default none, and then opening them fails.
     pub client_tls: Option<ClientTls>,
+    /// Differentiated services code point of what we send, 0..=63; default [`DSCP_SIGNALLING`].
+    pub dscp: u8,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self { limits: StreamLimits::default(), client_tls: None, dscp: DSCP_SIGNALLING }
+    }
 }

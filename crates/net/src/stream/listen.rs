@@ -12,7 +12,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{Streams, admission::Permit, octets, websocket};
-use crate::{BindError, DSCP_SIGNALLING, tls::ServerTls};
+use crate::{BindError, tls::ServerTls};
 
 /// Connections the kernel holds until we accept them.
 const BACKLOG: i32 = 1024;
@@ -35,14 +35,12 @@ pub struct StreamListenerConfig {
     pub bind: SocketAddr,
     /// Certificate and key; needed for TLS and WSS, not used for others.
     pub tls: Option<Arc<ServerTls>>,
-    /// Differentiated services code point of what we send, 0..=63; default [`DSCP_SIGNALLING`].
-    pub dscp: u8,
 }
 
 impl StreamListenerConfig {
-    /// A listener with the defaults and without TLS.
+    /// A listener without TLS.
     pub const fn new(id: ListenerId, transport: Transport, bind: SocketAddr) -> Self {
-        Self { id, transport, bind, tls: None, dscp: DSCP_SIGNALLING }
+        Self { id, transport, bind, tls: None }
     }
 }
 
@@ -76,9 +74,6 @@ impl Streams {
         socket.set_reuse_address(true)?;
         if config.bind.is_ipv6() {
             socket.set_only_v6(true)?;
-            socket.set_tclass_v6(u32::from(config.dscp & 63) << 2)?;
-        } else {
-            socket.set_tos_v4(u32::from(config.dscp & 63) << 2)?;
         }
         socket.bind(&config.bind.into())?;
         socket.listen(BACKLOG)?;
@@ -135,7 +130,7 @@ async fn serve(
         remote,
         connection: Some(connection),
     };
-    prepare(&socket);
+    prepare(&socket, streams.0.settings.dscp);
     if !config.transport.is_secure() {
         return shake_hands_and_converse(&streams, flow, permit, socket).await;
     }
@@ -170,7 +165,11 @@ async fn shake_hands_and_converse(
 }
 
 /// Options of every stream; none of them is worth losing the connection for.
-pub(super) fn prepare(socket: &TcpStream) {
+pub(super) fn prepare(socket: &TcpStream, dscp: u8) {
     let _ = socket.set_nodelay(true);
-    let _ = SockRef::from(socket).set_tcp_keepalive(&TCP_KEEPALIVE);
+    let socket = SockRef::from(socket);
+    let _ = socket.set_tcp_keepalive(&TCP_KEEPALIVE);
+    let class = u32::from(dscp & 63) << 2;
+    let is_ipv6 = socket.local_addr().is_ok_and(|local| local.is_ipv6());
+    let _ = if is_ipv6 { socket.set_tclass_v6(class) } else { socket.set_tos_v4(class) };
 }

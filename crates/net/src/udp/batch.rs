@@ -110,7 +110,7 @@ pub(super) fn send<'a>(fd: RawFd, outgoing: impl Iterator<Item = &'a Outgoing>) 
         if let Some(source) = datagram.source {
             header.msg_hdr.msg_control = (&raw mut control.0).cast();
             header.msg_hdr.msg_controllen = control.0.len();
-            write_source(&mut header.msg_hdr, source);
+            write_source(&mut header.msg_hdr, source, datagram.remote);
         }
         count += 1;
     }
@@ -153,8 +153,8 @@ fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
     None
 }
 
-/// Writes the pktinfo that makes the datagram leave with `source` as its source address, and the length it takes.
-fn write_source(header: &mut libc::msghdr, source: IpAddr) {
+/// Writes the pktinfo that makes the datagram leave for `remote` with `source` as its source address.
+fn write_source(header: &mut libc::msghdr, source: IpAddr, remote: SocketAddr) {
     match source {
         IpAddr::V4(ip) => {
             let info = libc::in_pktinfo {
@@ -165,7 +165,12 @@ fn write_source(header: &mut libc::msghdr, source: IpAddr) {
             write_control(header, libc::IPPROTO_IP, libc::IP_PKTINFO, info);
         }
         IpAddr::V6(ip) => {
-            let info = libc::in6_pktinfo { ipi6_addr: sockaddr::in6_addr(ip), ipi6_ifindex: 0 };
+            // A link-local source means something on one interface only: the one of the target.
+            let ipi6_ifindex = match remote {
+                SocketAddr::V6(remote) => remote.scope_id(),
+                SocketAddr::V4(_) => 0,
+            };
+            let info = libc::in6_pktinfo { ipi6_addr: sockaddr::in6_addr(ip), ipi6_ifindex };
             write_control(header, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
         }
     }
