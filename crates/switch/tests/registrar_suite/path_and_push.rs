@@ -34,7 +34,7 @@ fn a_path_the_device_does_not_know_of_is_refused_with_420() {
 #[test]
 fn malformed_and_endless_paths_are_refused() {
     let mut stage = Stage::new();
-    let endless = vec!["<sip:p.example.net;lr>"; 9].join(", ");
+    let endless = ["<sip:p.example.net;lr>"; 9].join(", ");
     for path in ["<tel:+1>", "nonsense", "<sip:>", &endless] {
         let answer =
             stage.register(1, &format!("Supported: path\nPath: {path}\nContact: <sip:101@10.0.0.5>"));

@@ -1,7 +1,6 @@
 //! RFC 3261 §10.3, step by step.
 
 use offhook_sip::header::HeaderName;
-use offhook_switch::registrar::RegistrarConfig;
 
 use crate::stage::{Stage, contacts};
 
@@ -208,7 +207,7 @@ fn malformed_and_immoderate_requests_are_refused_and_change_nothing() {
 
 #[test]
 fn targets_come_by_falling_q_and_those_of_one_q_together() {
-    let mut stage = Stage::with(RegistrarConfig::default());
+    let mut stage = Stage::new();
     stage.register(1, "Contact: <sip:1@192.0.2.1>;q=0.1, <sip:2@192.0.2.1>, <sip:3@192.0.2.1>;q=1.0");
     let groups: [&[&str]; 2] = [&["sip:2@192.0.2.1", "sip:3@192.0.2.1"], &["sip:1@192.0.2.1"]];
     assert_eq!(stage.uris(), groups);
