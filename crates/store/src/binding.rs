@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::TryStreamExt;
 use offhook_base::UtcMillis;
 use offhook_switch::{
     directory::LineId,
@@ -110,15 +109,20 @@ impl Store {
             .await
             .map_err(failed)?;
         drop(writer);
+        // Handing each row from SQLite's thread to this one costs more than reading it: whole stretches of the table come
+        // as one text.
         let mut bindings = Vec::new();
-        let mut damaged = 0_u32;
-        let mut rows = sqlx::query_scalar::<_, String>("SELECT binding FROM bindings ORDER BY line_id, key")
-            .fetch(self.site_database().readers());
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            match serde_json::from_str(&row) {
-                Ok(binding) => bindings.push(binding),
-                Err(_) => damaged += 1,
-            }
+        let mut damaged = 0;
+        let mut first = Some(0_i64);
+        while let Some(from) = first {
+            let (list, next): (Option<String>, Option<i64>) = sqlx::query_as(STRETCH)
+                .bind(from)
+                .bind(from.saturating_add(LINES_PER_STRETCH))
+                .fetch_one(self.site_database().readers())
+                .await
+                .map_err(failed)?;
+            first = next;
+            damaged += read_stretch(&list.unwrap_or_default(), &mut bindings);
         }
         if damaged > 0 {
             // The device refreshes; no reason to keep the node from starting.
@@ -126,6 +130,25 @@ impl Store {
         }
         Ok(bindings)
     }
+}
+
+/// Lines whose bindings are read at once.
+const LINES_PER_STRETCH: i64 = 512;
+
+/// The bindings of a range of lines, one per line of text, and where the next range begins.
+const STRETCH: &str = "SELECT group_concat(binding, char(10)), (SELECT min(line_id) FROM bindings WHERE line_id >= ?2) \
+     FROM bindings WHERE line_id >= ?1 AND line_id < ?2";
+
+/// Reads one binding per line of text; JSON has no line breaks of its own. Returns how many could not be read.
+fn read_stretch(text: &str, bindings: &mut Vec<StoredBinding>) -> u32 {
+    let mut damaged = 0;
+    for line in text.lines() {
+        match serde_json::from_str(line) {
+            Ok(binding) => bindings.push(binding),
+            Err(_) => damaged += 1,
+        }
+    }
+    damaged
 }
 
 fn upsert_sql(rows: usize) -> Arc<str> {

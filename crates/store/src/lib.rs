@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod audit;
 mod binding;
 mod check;
 mod data_map;
@@ -26,6 +27,7 @@ mod store;
 mod token;
 
 pub use access::{Access, AccessLogBroken, NoReason};
+pub use audit::AuditEntry;
 pub use binding::{BindingChange, BindingWriter};
 pub use check::{Fault, Problem};
 pub use data_map::{Erasure, PersonalColumn, Retention, StoredColumn, data_map};

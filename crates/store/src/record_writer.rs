@@ -52,7 +52,7 @@ pub struct RecordStatus {
     pub failures: u64,
     /// Records handed back because the queue was full, since the start: an alarm if it is not zero.
     pub refused: u64,
-    /// Records waiting now.
+    /// Records waiting now, without the group that is being written (at most 2,048).
     pub queued: usize,
     /// Whether the last attempt failed.
     pub failing: bool,
@@ -221,12 +221,11 @@ async fn insert_records(
     Ok(())
 }
 
-/// The distinct lines that took part.
+/// The distinct lines that took part, in the order of the legs.
 fn lines_of(record: &CallRecord) -> impl Iterator<Item = (&CallRecord, &str)> {
-    let lines: HashSet<&str> = record.legs.iter().filter_map(|leg| leg.line.as_deref()).collect();
-    // The set only weeds out doubles; the order is that of the legs.
-    let mut lines = lines;
-    record.legs.iter().filter_map(move |leg| lines.take(leg.line.as_deref()?)).map(move |line| (record, line))
+    let mut seen = HashSet::new();
+    let lines = record.legs.iter().filter_map(|leg| leg.line.as_deref());
+    lines.filter(move |line| seen.insert(*line)).map(move |line| (record, line))
 }
 
 fn insert_lines_sql(rows: usize) -> Arc<str> {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use futures_util::TryStreamExt;
 use offhook_base::{DataSubject, Personal};
 use offhook_switch::directory::{
     CallPermission, Device, Directory, Line, LineId, PasswordHashes, Peer, PeerId, Tenant, User,
@@ -58,22 +57,58 @@ impl Store {
         Ok(self.load_site().await?.into_directory())
     }
 
+    /// Lines of a tenant in the order of their names, behind `after`, at most `limit`: a page of a list.
+    pub async fn lines(
+        &self,
+        tenant: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Line>, StoreError> {
+        let failed = self.site_database().failed();
+        let mut reader = self.site_database().readers().begin().await.map_err(failed)?;
+        let Some(id) = tenant_id(&mut reader, tenant).await.map_err(failed)? else { return Ok(Vec::new()) };
+        let names = TenantNames::from([(id, tenant.into())]);
+        let rows = sqlx::query(PAGE_OF_LINES)
+            .bind(id)
+            .bind(after.unwrap_or_default())
+            .bind(limit)
+            .fetch_all(&mut *reader)
+            .await
+            .map_err(failed)?;
+        let line = |row: &SqliteRow| {
+            line_of_row(row, &names).map_err(failed)?.map_err(|what| damaged("lines", row, what))
+        };
+        rows.iter().map(line).collect()
+    }
+
     async fn all_lines(
         &self,
         connection: &mut SqliteConnection,
         names: &TenantNames,
     ) -> Result<Vec<Line>, StoreError> {
         let failed = self.site_database().failed();
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM lines")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed)?;
-        let mut lines = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
-        let mut rows = sqlx::query(ALL_LINES).fetch(connection);
-        while let Some(row) = rows.try_next().await.map_err(failed)? {
-            lines.push(
-                line_of_row(&row, names).map_err(failed)?.map_err(|what| damaged("lines", &row, what))?,
-            );
+        // Handing each row from SQLite's thread to this one costs more than reading it: whole stretches of the table
+        // come as one JSON text.
+        let mut lines = Vec::new();
+        let mut first = Some(0_i64);
+        while let Some(from) = first {
+            let (list, next): (String, Option<i64>) = sqlx::query_as(STRETCH_OF_LINES)
+                .bind(from)
+                .bind(from.saturating_add(LINES_PER_STRETCH))
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(failed)?;
+            first = next;
+            let whole = |_| StoreError::Damaged {
+                table: "lines",
+                row: from.to_string(),
+                what: "a value has a wrong type",
+            };
+            for row in serde_json::from_str::<Vec<LineRow<'_>>>(&list).map_err(whole)? {
+                let id = row.0;
+                let broken = |what| StoreError::Damaged { table: "lines", row: id.to_string(), what };
+                lines.push(line_of(row, names).map_err(broken)?);
+            }
         }
         Ok(lines)
     }
@@ -166,40 +201,68 @@ async fn devices(connection: &mut SqliteConnection, names: &TenantNames) -> Resu
     Ok(rows.into_iter().map(device).collect())
 }
 
-const ALL_LINES: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
-     password_md5, password_sha256, may_call, bindings_max, calls_max \
-     FROM lines LEFT JOIN users ON users.id = user_id ORDER BY lines.id";
+/// Lines that are read at once.
+const LINES_PER_STRETCH: i64 = 512;
+
+/// The lines of a range of numbers as a JSON list of [`LineRow`], and where the next range begins.
+const STRETCH_OF_LINES: &str = "SELECT json_group_array(json_array(lines.id, lines.tenant_id, lines.name, display_name, \
+     users.name, enabled, password_md5, password_sha256, may_call, bindings_max, calls_max)), \
+     (SELECT min(id) FROM lines WHERE id >= ?2) \
+     FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.id >= ?1 AND lines.id < ?2";
+
+/// Id, tenant, name, display name, user, enabled, MD5, SHA-256, permission, bindings, calls. Only text that people
+/// write may hold an escape, and must be owned.
+type LineRow<'a> =
+    (i64, i64, &'a str, Option<String>, Option<&'a str>, u8, &'a str, &'a str, &'a str, u16, u16);
 
 /// One line, by tenant and name.
 pub(crate) const ONE_LINE: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
      password_md5, password_sha256, may_call, bindings_max, calls_max \
      FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.tenant_id = ? AND lines.name = ?";
 
+const PAGE_OF_LINES: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
+     password_md5, password_sha256, may_call, bindings_max, calls_max \
+     FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.tenant_id = ? AND lines.name > ? \
+     ORDER BY lines.name LIMIT ?";
+
 /// The outer error is the database's, the inner one says which column holds nonsense.
 type Decoded<T> = Result<Result<T, &'static str>, sqlx::Error>;
 
-/// Reads a row of `ALL_LINES` or [`ONE_LINE`].
+/// Reads a row of [`ONE_LINE`] or `PAGE_OF_LINES`.
 pub(crate) fn line_of_row(row: &SqliteRow, names: &TenantNames) -> Decoded<Line> {
-    let md5: &str = row.try_get(6)?;
-    let sha256: &str = row.try_get(7)?;
+    let values: LineRow<'_> = (
+        row.try_get(0)?,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        row.try_get(3)?,
+        row.try_get(4)?,
+        row.try_get(5)?,
+        row.try_get(6)?,
+        row.try_get(7)?,
+        row.try_get(8)?,
+        row.try_get(9)?,
+        row.try_get(10)?,
+    );
+    Ok(line_of(values, names))
+}
+
+fn line_of(row: LineRow<'_>, names: &TenantNames) -> Result<Line, &'static str> {
+    let (id, tenant, name, display_name, user, enabled, md5, sha256, may_call, bindings_max, calls_max) = row;
     let (Ok(md5), Ok(sha256)) = (md5.as_bytes().try_into(), sha256.as_bytes().try_into()) else {
-        return Ok(Err("a password hash has the wrong length"));
+        return Err("a password hash has the wrong length");
     };
-    let Some(may_call) = permission_of(row.try_get(8)?) else {
-        return Ok(Err("unknown permission"));
-    };
-    Ok(Ok(Line {
-        id: LineId(row.try_get::<i64, _>(0)?.cast_unsigned()),
-        tenant: name_of(names, row.try_get(1)?),
-        name: row.try_get::<&str, _>(2)?.into(),
-        display_name: row.try_get::<Option<&str>, _>(3)?.map(Line::display_name_of),
-        user: row.try_get::<Option<&str>, _>(4)?.map(Into::into),
-        enabled: row.try_get(5)?,
+    Ok(Line {
+        id: LineId(id.cast_unsigned()),
+        tenant: name_of(names, tenant),
+        name: name.into(),
+        display_name: display_name.map(|name| Personal::new(name, DataSubject::Subscriber)),
+        user: user.map(Into::into),
+        enabled: enabled != 0,
         password: PasswordHashes { md5, sha256 },
-        may_call,
-        bindings_max: row.try_get(9)?,
-        calls_max: row.try_get(10)?,
-    }))
+        may_call: permission_of(may_call).ok_or("unknown permission")?,
+        bindings_max,
+        calls_max,
+    })
 }
 
 const ALL_PEERS: &str = "SELECT id, tenant_id, name, enabled, sources, host, port, transport, username, secret, \

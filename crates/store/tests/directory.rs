@@ -76,6 +76,11 @@ async fn a_line_is_added_found_changed_and_removed() {
     store.add_line(&by, LineSpec::new("default", "101")).await.unwrap();
     assert_ne!(store.line_id("default", "101").await.unwrap(), first_id, "a line's number is not used again");
     assert_eq!(store.load_site().await.unwrap().generation, 4);
+
+    let audit = store.audit(None, 10).await.unwrap();
+    let told: Vec<_> = audit.iter().rev().map(|entry| format!("{} {}", entry.action, entry.fields)).collect();
+    assert_eq!(told, ["add ", "set display_name,may_call,password", "remove ", "add "]);
+    assert!(audit.iter().all(|entry| entry.name == "101" && entry.who == "test" && entry.when() == NOW));
 }
 
 #[tokio::test]
@@ -210,4 +215,20 @@ async fn tokens_are_told_once_verified_replaced_and_revoked() {
     assert_eq!(store.verify_token(second.reveal()), None);
     assert!(matches!(store.revoke_token(&by, "local").await, Err(TokenError::Missing(_))));
     assert_eq!(store.tokens_listed(), []);
+}
+
+#[tokio::test]
+async fn lines_are_listed_by_name_page_by_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    for name in ["103", "101", "anna", "102"] {
+        store.add_line(&author(), LineSpec::new("default", name)).await.unwrap();
+    }
+    let names = async |after: Option<&str>| {
+        let lines = store.lines("default", after, 3).await.unwrap();
+        lines.into_iter().map(|line| line.name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(None).await, ["101".into(), "102".into(), "103".into()]);
+    assert_eq!(names(Some("103")).await, ["anna".into()]);
+    assert_eq!(store.lines("nowhere", None, 3).await.unwrap().len(), 0);
 }
