@@ -8,7 +8,7 @@ use super::{
     invite_client,
     invite_server::{self, InviteServer},
     layer::{TransactionLayer, may_reopen},
-    matching::MatchKey,
+    matching::{Facts, MatchKey},
     non_invite_client,
     non_invite_server::{self, NonInviteServer},
     output::{Output, ServerKey},
@@ -68,14 +68,36 @@ impl TransactionLayer {
     }
 
     fn receive_request(&mut self, request: Request, flow: Flow, now: Instant) {
-        let matched = request.headers().via().and_then(|via| self.matcher.server(&request, &via));
-        let found = matched.as_ref().ok().and_then(|matched_by| self.by_identity.get(matched_by)).copied();
-        match (request.method(), found) {
-            (Method::Ack, Some(key)) => self.receive_matched_ack(key, request, flow, now),
-            (Method::Ack, None) => self.outputs.push_back(Output::Ack { invite: None, ack: request, flow }),
-            (_, Some(key)) => self.receive_repeat(key, now),
-            (_, None) => self.receive_new(request, flow, now),
+        let is_ack = *request.method() == Method::Ack;
+        let Ok(intake) = self.inspect(&request, flow) else {
+            self.counters.malformed += 1;
+            // An ACK is never answered.
+            if !is_ack {
+                self.refuse(&request, flow, StatusCode::BAD_REQUEST);
+            }
+            return;
+        };
+        match (is_ack, self.by_identity.get(&intake.matched_by).copied()) {
+            (true, Some(key)) => self.receive_matched_ack(key, request, flow, now),
+            (true, None) => self.outputs.push_back(Output::Ack { invite: None, ack: request, flow }),
+            (false, Some(key)) => self.receive_repeat(key, now),
+            (false, None) => self.receive_new(request, intake, flow, now),
         }
+    }
+
+    fn inspect(&self, request: &Request, flow: Flow) -> Result<Intake, HeaderError> {
+        let facts = Facts::read(request)?;
+        let reopen_port = may_reopen(flow.transport).then(|| sent_by_port(&facts.via, flow.transport));
+        let merged_by = self.matcher.merged(request, &facts);
+        let cancels = (*request.method() == Method::Cancel)
+            .then(|| self.matcher.server_as(request, &facts, Method::Invite.as_str()));
+        Ok(Intake {
+            matched_by: self.matcher.server(request, &facts),
+            cancels,
+            destination: destination_by_via(&facts.via, flow),
+            arrival: Arrival { merged_by, reopen_port },
+            in_dialog: facts.in_dialog,
+        })
     }
 
     fn receive_matched_ack(&mut self, key: Key, ack: Request, flow: Flow, now: Instant) {
@@ -113,6 +135,8 @@ impl TransactionLayer {
 /// What the layer needs to know of a new request.
 struct Intake {
     matched_by: MatchKey,
+    /// Of a CANCEL: the identity of its INVITE.
+    cancels: Option<MatchKey>,
     destination: Destination,
     arrival: Arrival,
     in_dialog: bool,
@@ -120,16 +144,8 @@ struct Intake {
 
 /// Requests the layer has not seen.
 impl TransactionLayer {
-    fn receive_new(&mut self, request: Request, flow: Flow, now: Instant) {
-        let intake = match self.inspect(&request, flow) {
-            Ok(intake) => intake,
-            Err(_) => {
-                self.counters.malformed += 1;
-                return self.refuse(&request, flow, StatusCode::BAD_REQUEST);
-            }
-        };
-        let is_cancel = *request.method() == Method::Cancel;
-        let max = match intake.in_dialog || is_cancel {
+    fn receive_new(&mut self, request: Request, intake: Intake, flow: Flow, now: Instant) {
+        let max = match intake.in_dialog || intake.cancels.is_some() {
             true => self.with_reserve(),
             false => self.config.transactions_max.max(1),
         };
@@ -141,42 +157,18 @@ impl TransactionLayer {
             self.counters.merged += 1;
             return self.refuse(&request, flow, StatusCode::LOOP_DETECTED);
         }
-        let Intake { matched_by, destination, arrival, .. } = intake;
+        let Intake { matched_by, cancels, destination, arrival, .. } = intake;
         let role = self.server_role(&request, arrival, flow, now);
         let key = self.table.insert(Entry { role, destination, matched_by, wakes_at: None });
         self.by_identity.insert(matched_by, key);
         if let Some(merged_by) = arrival.merged_by {
             self.by_identity.insert(merged_by, key);
         }
-        if is_cancel {
-            self.answer_cancel(key, request, now);
-        } else {
-            self.outputs.push_back(Output::Request { key: ServerKey(key), request, flow });
+        match cancels {
+            Some(invite) => self.answer_cancel(key, request, invite, now),
+            None => self.outputs.push_back(Output::Request { key: ServerKey(key), request, flow }),
         }
         self.settle(key, now);
-    }
-
-    fn inspect(&self, request: &Request, flow: Flow) -> Result<Intake, HeaderError> {
-        let headers = request.headers();
-        headers.from()?;
-        headers.call_id()?;
-        // §8.1.1.5: the method of CSeq is that of the request.
-        if headers.cseq()?.method != request.method().as_str() {
-            return Err(HeaderError::Malformed(HeaderName::CSeq));
-        }
-        let via = headers.via()?;
-        // A CANCEL shares its INVITE's numbers; it is never merged.
-        let merged_by = match request.method() {
-            Method::Cancel => None,
-            _ => self.matcher.merged(request)?,
-        };
-        let reopen_port = may_reopen(flow.transport).then(|| sent_by_port(&via, flow.transport));
-        Ok(Intake {
-            matched_by: self.matcher.server(request, &via)?,
-            destination: destination_by_via(&via, flow),
-            arrival: Arrival { merged_by, reopen_port },
-            in_dialog: headers.to()?.tag().is_some(),
-        })
     }
 
     fn server_role(&self, request: &Request, arrival: Arrival, flow: Flow, now: Instant) -> Role {
@@ -196,10 +188,8 @@ impl TransactionLayer {
     }
 
     /// §9.2: 200 if the INVITE is known, whatever its state; 481 else. Only an unanswered INVITE is cancelled by it.
-    fn answer_cancel(&mut self, key: Key, cancel: Request, now: Instant) {
-        let matched_by =
-            cancel.headers().via().and_then(|via| self.matcher.server_as(&cancel, &via, &Method::Invite));
-        let invite = matched_by.ok().and_then(|matched_by| self.by_identity.get(&matched_by)).copied();
+    fn answer_cancel(&mut self, key: Key, cancel: Request, invite: MatchKey, now: Instant) {
+        let invite = self.by_identity.get(&invite).copied();
         let (status, tag, unanswered) = match invite.and_then(|invite| self.table.get(invite)) {
             Some(Entry { role: Role::InviteServer { machine, .. }, .. }) => {
                 let tag = machine.last_provisional().and_then(to_tag);

@@ -8,8 +8,10 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 
 use offhook_base::Random;
 
-use crate::header::{HeaderError, Via};
-use crate::message::{Method, Request};
+use crate::{
+    header::{CSeq, HeaderError, HeaderName, Via},
+    message::{Method, Request},
+};
 
 /// The identity of a transaction, or of a request that may arrive by several ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,33 @@ pub(crate) enum Kind {
     Dialog,
 }
 
+/// The headers that identify a request, each read once.
+pub(crate) struct Facts<'a> {
+    pub via: Via<'a>,
+    pub cseq: CSeq<'a>,
+    from_tag: Option<&'a str>,
+    call_id: &'a str,
+    pub in_dialog: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// Every request needs these headers, and the method of CSeq is its own (§8.1.1).
+    pub fn read(request: &'a Request) -> Result<Self, HeaderError> {
+        let headers = request.headers();
+        let cseq = headers.cseq()?;
+        if cseq.method != request.method().as_str() {
+            return Err(HeaderError::Malformed(HeaderName::CSeq));
+        }
+        Ok(Self {
+            via: headers.via()?,
+            cseq,
+            from_tag: headers.from()?.tag(),
+            call_id: headers.call_id()?,
+            in_dialog: headers.to()?.tag().is_some(),
+        })
+    }
+}
+
 /// Makes match keys.
 #[derive(Debug)]
 pub(crate) struct Matcher {
@@ -71,54 +100,34 @@ impl Matcher {
     }
 
     /// For a server transaction. An ACK finds its INVITE; a CANCEL has a transaction of its own.
-    pub fn server(&self, request: &Request, via: &Via<'_>) -> Result<MatchKey, HeaderError> {
-        let method = match request.method() {
-            Method::Ack => &Method::Invite,
-            method => method,
-        };
-        self.server_as(request, via, method)
+    pub fn server(&self, request: &Request, facts: &Facts<'_>) -> MatchKey {
+        match request.method() {
+            Method::Ack => self.server_as(request, facts, Method::Invite.as_str()),
+            method => self.server_as(request, facts, method.as_str()),
+        }
     }
 
     /// As if the request had `method`: the INVITE that a CANCEL is about.
-    pub fn server_as(
-        &self,
-        request: &Request,
-        via: &Via<'_>,
-        method: &Method,
-    ) -> Result<MatchKey, HeaderError> {
-        match via.rfc3261_branch() {
-            Some(branch) => {
-                let port = u32::from(via.port().unwrap_or(0));
-                Ok(self.key(Kind::Server, port, &[branch, via.host(), method.as_str()]))
-            }
-            None => self.old_server(request, method),
+    pub fn server_as(&self, request: &Request, facts: &Facts<'_>, method: &str) -> MatchKey {
+        if let Some(branch) = facts.via.rfc3261_branch() {
+            let port = u32::from(facts.via.port().unwrap_or(0));
+            return self.key(Kind::Server, port, &[branch, facts.via.host(), method]);
         }
-    }
-
-    /// The rules for clients of RFC 2543 (§17.2.3). The To tag is left out: an ACK has one that its INVITE had not, and
-    /// within a dialog the CSeq tells requests apart.
-    fn old_server(&self, request: &Request, method: &Method) -> Result<MatchKey, HeaderError> {
-        let headers = request.headers();
-        let number = headers.cseq()?.number;
-        let from = headers.from()?;
-        let from_tag = from.tag().unwrap_or_default();
-        let via = headers.values(&crate::header::HeaderName::Via).next().unwrap_or_default();
-        let call_id = headers.call_id()?;
-        Ok(self.key(Kind::OldServer, number, &[request.uri(), from_tag, call_id, via, method.as_str()]))
+        // The rules for clients of RFC 2543 (§17.2.3). The To tag is left out: an ACK has one that its INVITE had not, and
+        // within a dialog the CSeq tells requests apart.
+        let via = request.headers().values(&HeaderName::Via).next().unwrap_or_default();
+        let parts = [request.uri(), facts.from_tag.unwrap_or_default(), facts.call_id, via, method];
+        self.key(Kind::OldServer, facts.cseq.number, &parts)
     }
 
     /// For a request outside a dialog: the same one by another way has the same From tag, Call-ID and CSeq (§8.2.2.2).
-    /// `None` within a dialog.
-    pub fn merged(&self, request: &Request) -> Result<Option<MatchKey>, HeaderError> {
-        let headers = request.headers();
-        if headers.to()?.tag().is_some() {
-            return Ok(None);
+    /// `None` within a dialog, and for a CANCEL, which shares its INVITE's numbers.
+    pub fn merged(&self, request: &Request, facts: &Facts<'_>) -> Option<MatchKey> {
+        if facts.in_dialog || *request.method() == Method::Cancel {
+            return None;
         }
-        let from = headers.from()?;
-        let Some(from_tag) = from.tag() else { return Ok(None) };
-        let number = headers.cseq()?.number;
-        let parts = [from_tag, headers.call_id()?, request.method().as_str()];
-        Ok(Some(self.key(Kind::Merged, number, &parts)))
+        let parts = [facts.from_tag?, facts.call_id, request.method().as_str()];
+        Some(self.key(Kind::Merged, facts.cseq.number, &parts))
     }
 
     pub fn key(&self, kind: Kind, number: u32, parts: &[&str]) -> MatchKey {
