@@ -15,15 +15,15 @@ use bytes::{Bytes, BytesMut};
 use offhook_base::{Moment, Random};
 use offhook_edge::{Edge, Verdict};
 use offhook_sip::{
-    digest::{Algorithm, NonceCounts, NonceIssuer},
-    header::{HeaderName, NameAddr, Quoted},
+    digest::NonceIssuer,
+    header::{HeaderName, NameAddr},
     message::{Method, Request, StatusCode},
     uri::Uri,
 };
 
-use self::verify::{Outcome, Proof};
+use self::verify::{Outcome, Verifier};
 use crate::{
-    directory::{Directory, Line, PasswordHashes, Tenant},
+    directory::{Directory, Line, Tenant},
     fact::Refusal,
 };
 
@@ -67,24 +67,16 @@ pub struct Surroundings<'a> {
 
 /// Challenges requests and checks what comes back.
 pub struct Gate {
-    issuer: NonceIssuer,
-    counts: NonceCounts,
+    verifier: Verifier,
     random: Random,
-    /// Checked where there is no line, so that it takes as long as where there is one.
-    decoy: PasswordHashes,
 }
 
 impl Gate {
-    /// A gate whose nonces are made with `key` and live for `nonce_lifetime`. Workers that share a key accept each
-    /// other's nonces, but count their uses apart: a device's requests must come to one worker.
-    pub fn new(key: &[u8; 32], nonce_lifetime: Duration, nonces_max: usize, mut random: Random) -> Self {
-        let mut digit = || b"0123456789abcdef"[(random.next_u32() & 15) as usize];
-        let decoy = PasswordHashes {
-            md5: std::array::from_fn(|_| digit()),
-            sha256: std::array::from_fn(|_| digit()),
-        };
-        let issuer = NonceIssuer::with_key(key, nonce_lifetime);
-        Self { issuer, counts: NonceCounts::new(nonces_max), random, decoy }
+    /// A gate whose nonces are made with `key` and live for `nonce_lifetime`; it remembers the use of `nonces_max` of
+    /// them. Workers that share a key accept each other's nonces, but count their uses apart: a device's requests must
+    /// come to one worker.
+    pub fn new(key: &[u8; 32], nonce_lifetime: Duration, nonces_max: usize, random: Random) -> Self {
+        Self { verifier: Verifier::new(NonceIssuer::with_key(key, nonce_lifetime), nonces_max), random }
     }
 
     /// Finds out which line sent `request`, or answers it: 401 (REGISTER) or 407 with challenges, 403 if the line
@@ -101,71 +93,78 @@ impl Gate {
         to_tag: &str,
         out: &mut BytesMut,
     ) -> Result<Authenticated, Denied> {
-        let realm_error = |status, refusal, out: &mut BytesMut| Denied {
-            response: request.respond(out, status, Some(to_tag)).finish(),
-            status,
-            refusal: Some(refusal),
-        };
         let Some(tenant) = tenant_of(request, around) else {
-            return Err(realm_error(StatusCode::NOT_FOUND, Refusal::ForeignDomain, out));
-        };
-        let Some(proof) = Proof::find(request, &tenant.realm) else {
-            return Err(self.challenge(request, tenant, around.now, false, None, to_tag, out));
+            return Err(deny(request, StatusCode::NOT_FOUND, Refusal::ForeignDomain, None, to_tag, out));
         };
         let now = around.now;
+        let Some(credentials) = verify::find(request, &tenant.realm) else {
+            return Err(self.challenge(request, tenant, Challenge::First, now, to_tag, out));
+        };
         if let Verdict::Refuse { retry_after, .. } = edge.admit_credentials(around.source, now.instant) {
             let status = StatusCode::SERVICE_UNAVAILABLE;
-            let mut response = request.respond(out, status, Some(to_tag));
-            response.header(&HeaderName::RetryAfter, retry_after.as_secs());
-            let refusal = Some(Refusal::AuthenticationRate);
-            return Err(Denied { response: response.finish(), status, refusal });
+            return Err(deny(request, status, Refusal::AuthenticationRate, Some(retry_after), to_tag, out));
         }
-        match proof.check(request, tenant, around.directory, self, now) {
+        match self.verifier.check(&credentials, request, tenant, around.directory, now) {
             Outcome::Right(line) if speaks_for_itself(request, tenant, &line, around) => {
                 Ok(Authenticated { line })
             }
-            Outcome::Right(_) => Err(realm_error(StatusCode::FORBIDDEN, Refusal::NotPermitted, out)),
-            Outcome::Stale => Err(self.challenge(request, tenant, now, true, None, to_tag, out)),
+            Outcome::Right(_) => {
+                Err(deny(request, StatusCode::FORBIDDEN, Refusal::NotPermitted, None, to_tag, out))
+            }
+            Outcome::OtherUri => {
+                Err(deny(request, StatusCode::BAD_REQUEST, Refusal::Malformed, None, to_tag, out))
+            }
+            Outcome::Stale => Err(self.challenge(request, tenant, Challenge::Stale, now, to_tag, out)),
             Outcome::Wrong => {
                 edge.authentication_failed(around.source, now.instant);
-                let refusal = Some(Refusal::Unauthenticated);
-                Err(self.challenge(request, tenant, now, false, refusal, to_tag, out))
+                Err(self.challenge(request, tenant, Challenge::Wrong, now, to_tag, out))
             }
-            Outcome::OtherUri => Err(realm_error(StatusCode::BAD_REQUEST, Refusal::Malformed, out)),
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a challenge is an answer and needs what every answer needs"
-    )]
     fn challenge(
         &mut self,
         request: &Request,
         tenant: &Tenant,
+        why: Challenge,
         now: Moment,
-        stale: bool,
-        refusal: Option<Refusal>,
         to_tag: &str,
         out: &mut BytesMut,
     ) -> Denied {
-        let (status, header) = match request.method() {
-            Method::Register => (StatusCode::UNAUTHORIZED, HeaderName::WwwAuthenticate),
-            _ => (StatusCode::PROXY_AUTHENTICATION_REQUIRED, HeaderName::ProxyAuthenticate),
-        };
-        let nonce = self.issuer.issue(&mut self.random, now.utc);
+        let method = request.method();
+        let status = verify::challenger_of(method).status();
         let mut response = request.respond(out, status, Some(to_tag));
-        // RFC 8760 §2.3: the one we like best stands first.
-        for algorithm in [Algorithm::SHA_256, Algorithm::MD5] {
-            let realm = Quoted(&tenant.realm);
-            let stale = if stale { ", stale=true" } else { "" };
-            let text = format_args!(
-                "Digest realm={realm}, nonce=\"{nonce}\", algorithm={algorithm}, qop=\"auth\"{stale}"
-            );
-            response.header(&header, text);
-        }
+        let stale = why == Challenge::Stale;
+        self.verifier.challenge(&mut response, method, tenant, stale, &mut self.random, now);
+        let refusal = (why == Challenge::Wrong).then_some(Refusal::Unauthenticated);
         Denied { response: response.finish(), status, refusal }
     }
+}
+
+/// Why a challenge is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Challenge {
+    /// There were no credentials for us.
+    First,
+    /// The nonce was not fresh.
+    Stale,
+    /// The credentials were wrong. It looks like [`Challenge::First`].
+    Wrong,
+}
+
+fn deny(
+    request: &Request,
+    status: StatusCode,
+    refusal: Refusal,
+    retry_after: Option<Duration>,
+    to_tag: &str,
+    out: &mut BytesMut,
+) -> Denied {
+    let mut response = request.respond(out, status, Some(to_tag));
+    if let Some(wait) = retry_after {
+        response.header(&HeaderName::RetryAfter, wait.as_secs());
+    }
+    Denied { response: response.finish(), status, refusal: Some(refusal) }
 }
 
 /// The tenant in whose name the request is made: by the address of record for REGISTER (RFC 3261 §10.3), otherwise by

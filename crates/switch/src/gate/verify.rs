@@ -2,21 +2,29 @@
 
 use std::sync::Arc;
 
-use offhook_base::Moment;
+use offhook_base::{Moment, Random};
 use offhook_sip::{
-    digest::{Algorithm, HashFunction, HexHash, NonceState, Protection, ResponseInput},
+    digest::{
+        Challenger, DigestServer, HashFunction, HexHash, NonceCounts, NonceIssuer, NonceState, Verdict,
+    },
     header::DigestCredentials,
     message::{Method, Request},
     uri::Uri,
+    write::MessageWriter,
 };
 
-use super::Gate;
-use crate::directory::{Directory, Line, PasswordHashes, Tenant};
+use crate::directory::{Directory, Line, Tenant};
 
-/// Credentials for our realm.
-pub(super) struct Proof<'a>(DigestCredentials<'a>);
+/// What the directory keeps hashes for; the best first (RFC 8760 §2.3).
+const OFFERED: [HashFunction; 2] = [HashFunction::Sha256, HashFunction::Md5];
 
-/// What they turned out to be.
+/// Digest against the lines of the directory.
+pub(super) struct Verifier {
+    issuer: NonceIssuer,
+    server: DigestServer,
+}
+
+/// What credentials turned out to be.
 pub(super) enum Outcome {
     /// This line's.
     Right(Arc<Line>),
@@ -28,79 +36,76 @@ pub(super) enum Outcome {
     OtherUri,
 }
 
-impl<'a> Proof<'a> {
-    /// The credentials of `request` for `realm`; others are other servers' business.
-    pub(super) fn find(request: &'a Request, realm: &str) -> Option<Self> {
-        let headers = request.headers();
-        let ours = |credentials: &DigestCredentials<'_>| *credentials.realm == *realm;
-        match request.method() {
-            Method::Register => headers.authorization().find(ours),
-            _ => headers.proxy_authorization().find(ours),
-        }
-        .map(Self)
+/// Who asks for credentials: a registrar of its own, for calls as the proxy that we are to the phone.
+pub(super) fn challenger_of(method: &Method) -> Challenger {
+    if *method == Method::Register { Challenger::UserAgent } else { Challenger::Proxy }
+}
+
+/// The credentials of `request` for `realm`; others are other servers' business.
+pub(super) fn find<'a>(request: &'a Request, realm: &str) -> Option<DigestCredentials<'a>> {
+    let header = challenger_of(request.method()).credentials_header();
+    request
+        .headers()
+        .credentials(&header)
+        .filter_map(|credentials| DigestCredentials::from_credentials(&credentials))
+        .find(|credentials| *credentials.realm == *realm)
+}
+
+impl Verifier {
+    pub(super) fn new(issuer: NonceIssuer, nonces_max: usize) -> Self {
+        let server = DigestServer::new(issuer.clone(), NonceCounts::new(nonces_max), &OFFERED);
+        Self { issuer, server }
     }
 
-    /// Checks them.
-    pub(super) fn check(
+    /// Adds the challenges to a response.
+    pub(super) fn challenge(
         &self,
+        response: &mut MessageWriter<'_>,
+        method: &Method,
+        tenant: &Tenant,
+        stale: bool,
+        random: &mut Random,
+        now: Moment,
+    ) {
+        self.server.challenge(response, challenger_of(method), &tenant.realm, stale, random, now.utc);
+    }
+
+    /// Checks the credentials of a request in the name of `tenant`.
+    pub(super) fn check(
+        &mut self,
+        credentials: &DigestCredentials<'_>,
         request: &Request,
         tenant: &Tenant,
         directory: &Directory,
-        gate: &mut Gate,
         now: Moment,
     ) -> Outcome {
-        let credentials = &self.0;
-        // RFC 7616 §3.3: stale says that the nonce was not good, whatever the password. To check the password first
-        // would let guesses be tried with made-up nonces, uncounted.
-        let NonceState::Fresh(nonce) = gate.issuer.check(&credentials.nonce, now.utc) else {
+        // RFC 7616 §3.3: stale says that the nonce was not good, whatever the password. Looking at the password first
+        // would count failures against whatever address somebody forges, without his ever having heard from us.
+        if !matches!(self.issuer.check(&credentials.nonce, now.utc), NonceState::Fresh(_)) {
             return Outcome::Stale;
-        };
+        }
         if *request.method() != Method::Register && !is_for_same_user(&credentials.uri, request.uri()) {
             return Outcome::OtherUri;
         }
         let line = directory.line(&tenant.name, &credentials.username).filter(|line| line.enabled);
-        let password = line.map_or(&gate.decoy, |line| &line.password);
-        let (true, Some(line)) = (self.is_right(request, password), line) else { return Outcome::Wrong };
-        match self.count() {
-            Some(count) if gate.counts.accept(nonce, count, now.utc) => Outcome::Right(Arc::clone(line)),
-            _ => Outcome::Stale,
+        let hash = self.server.hash_function(credentials);
+        let ha1 = line.filter(|_| !credentials.userhash).and_then(|line| stored_hash(line, hash?));
+        let verdict = self.server.judge(credentials, request.method(), request.body(), ha1.as_ref(), now.utc);
+        match (verdict, line) {
+            (Verdict::Accepted, Some(line)) => Outcome::Right(Arc::clone(line)),
+            (Verdict::Stale, _) => Outcome::Stale,
+            (Verdict::Accepted | Verdict::Wrong | Verdict::Unusable, _) => Outcome::Wrong,
         }
     }
+}
 
-    /// Whether the response follows from `password`. `qop=auth` is what we ask for, and RFC 3261 §22.4 obliges every
-    /// device to do as it is asked; without it nothing would stop a replay.
-    fn is_right(&self, request: &Request, password: &PasswordHashes) -> bool {
-        let credentials = &self.0;
-        let algorithm = credentials.algorithm.as_deref().map_or(Some(Algorithm::MD5), Algorithm::parse);
-        let (Some(algorithm), Some("auth"), Some(cnonce), Some(count)) =
-            (algorithm, credentials.qop.as_deref(), credentials.cnonce.as_deref(), credentials.nc.as_deref())
-        else {
-            return false;
-        };
-        let ha1 = match algorithm.hash {
-            HashFunction::Md5 => std::str::from_utf8(&password.md5),
-            HashFunction::Sha256 => std::str::from_utf8(&password.sha256),
-            HashFunction::Sha512_256 => return false,
-        };
-        let Some(ha1) = ha1.ok().and_then(HexHash::parse) else { return false };
-        let input = ResponseInput {
-            algorithm,
-            method: request.method().as_str(),
-            uri: &credentials.uri,
-            nonce: &credentials.nonce,
-            protection: Protection::Auth { count, cnonce },
-        };
-        !credentials.userhash && input.response(&ha1).matches(&credentials.response)
-    }
-
-    /// The nonce count: eight hexadecimal digits.
-    fn count(&self) -> Option<u32> {
-        let digits = self.0.nc.as_deref()?;
-        if digits.len() != 8 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return None;
-        }
-        u32::from_str_radix(digits, 16).ok()
-    }
+fn stored_hash(line: &Line, hash: HashFunction) -> Option<HexHash> {
+    let digits = match hash {
+        HashFunction::Md5 => std::str::from_utf8(&line.password.md5),
+        HashFunction::Sha256 => std::str::from_utf8(&line.password.sha256),
+        HashFunction::Sha512_256 => return None,
+    };
+    HexHash::parse(digits.ok()?)
 }
 
 /// Whether credentials made for `covered` may carry a request to `uri`. Proxies on the way change host and parameters

@@ -1,6 +1,10 @@
 //! One contact of a line, packed: all of its text in one allocation.
 
-use std::{borrow::Cow, net::SocketAddr, time::Duration};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use offhook_base::{Instant, Moment, UtcMillis};
 use offhook_sip::{
@@ -9,7 +13,10 @@ use offhook_sip::{
 };
 
 use super::target::Push;
-use crate::{directory::LineId, fact::StoredBinding};
+use crate::{
+    directory::LineId,
+    fact::{StoredBinding, UnboundReason},
+};
 
 /// The most text one binding may hold: contact, parameters, Call-ID, Path. Bytes. Phones need about 300; with three
 /// proxies on the way and a push token about 1,500.
@@ -20,7 +27,7 @@ pub(super) const USER_AGENT_LETTERS_MAX: usize = 128;
 
 /// Names a binding of this process; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BindingId(pub(super) u32);
+pub struct BindingId(pub(super) u64);
 
 /// One contact of a line. About 200 bytes and its text.
 #[derive(Clone)]
@@ -264,17 +271,19 @@ impl Binding {
         }
     }
 
-    /// What is left of `stored` after a restart: nothing if it has expired, makes no sense, or came by a listener that
-    /// is no longer there. Streams did not survive.
+    /// What is left of `stored` after a restart. Streams did not survive.
+    ///
+    /// # Errors
+    /// Why nothing is left: it has expired, or there is no listener any more by which it could be reached.
     pub(super) fn restored(
         id: BindingId,
         stored: &StoredBinding,
         listeners: &[Listener],
         now: Moment,
-    ) -> Option<Self> {
+    ) -> Result<Self, UnboundReason> {
         let lifetime = stored.expires.saturating_since(now.utc);
         if lifetime.is_zero() {
-            return None;
+            return Err(UnboundReason::Expired);
         }
         let path: String = stored.path.iter().flat_map(|hop| [&**hop, "\n"]).collect();
         let parts = Parts {
@@ -285,9 +294,9 @@ impl Binding {
             user_agent: stored.user_agent.as_deref().unwrap_or_default(),
             path: &path,
         };
-        let transport = stored.transport.parse().ok()?;
+        let transport = stored.transport.parse().map_err(|_| UnboundReason::FlowFailed)?;
         let flow = Flow {
-            listener: listener_for(stored, transport, listeners)?,
+            listener: listener_for(stored, transport, listeners).ok_or(UnboundReason::FlowFailed)?,
             transport,
             local: stored.local,
             remote: stored.remote,
@@ -301,7 +310,7 @@ impl Binding {
             reg_id: stored.reg_id.unwrap_or(0),
             q_millis: stored.q_millis,
         };
-        Self::new(id, &terms, &parts, now)
+        Self::new(id, &terms, &parts, now).ok_or(UnboundReason::Expired)
     }
 }
 
@@ -311,17 +320,20 @@ fn address_of(uri: &str, transport: Transport) -> Option<SocketAddr> {
     Some(SocketAddr::new(uri.host_address()?, uri.port.unwrap_or(transport.default_port())))
 }
 
-/// The listener that has the binding's own address now, whatever its number; otherwise the first of its transport and
-/// address family.
+/// The listener that has the binding's own address now, whatever its number; otherwise the first of its transport that
+/// can reach its address family.
 fn listener_for(stored: &StoredBinding, transport: Transport, listeners: &[Listener]) -> Option<ListenerId> {
-    let alike = || {
+    let fitting = || {
         listeners.iter().filter(|listener| {
-            listener.transport == transport && listener.bound.is_ipv4() == stored.local.is_ipv4()
+            // A socket bound to `::` serves IPv4 too.
+            let serves_both = listener.bound.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let same_family = listener.bound.is_ipv4() == stored.local.is_ipv4();
+            listener.transport == transport && (same_family || serves_both)
         })
     };
-    let same_address = |listener: &&Listener| {
+    let has_its_address = |listener: &&Listener| {
         listener.bound == stored.local
             || (listener.bound.ip().is_unspecified() && listener.bound.port() == stored.local.port())
     };
-    alike().find(same_address).or_else(|| alike().next()).map(|listener| listener.id)
+    fitting().find(has_its_address).or_else(|| fitting().next()).map(|listener| listener.id)
 }

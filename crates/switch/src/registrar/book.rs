@@ -25,7 +25,7 @@ pub(super) struct Book {
     deadlines: BTreeSet<(Instant, LineId, BindingId)>,
     /// One entry per stream and line that has a binding over it.
     streams: BTreeSet<(ConnectionId, LineId)>,
-    last_id: u32,
+    last_id: u64,
     facts: VecDeque<Fact>,
 }
 
@@ -36,7 +36,7 @@ impl Book {
 
     /// A number that no binding of this process had.
     pub(super) fn new_id(&mut self) -> BindingId {
-        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id += 1;
         BindingId(self.last_id)
     }
 

@@ -102,8 +102,8 @@ impl Registrar {
 
     /// Takes up the bindings of an earlier process, without facts. Those of a datagram socket that is still there live
     /// on as they were. Streams did not survive: contacts that came by one are kept, but can be reached only by a Path,
-    /// an address of their own or a push, until the device registers anew. What has expired, and what belongs to no
-    /// enabled line, is left out with a fact, so that the store forgets it.
+    /// an address of their own or a push, until the device registers anew. What has expired, what belongs to no enabled
+    /// line and what no listener can reach is left out with a fact, so that the store forgets it.
     pub fn restore(
         &mut self,
         stored: &[StoredBinding],
@@ -113,13 +113,13 @@ impl Registrar {
     ) {
         for stored in stored {
             let enabled = directory.line_by_id(stored.line).is_some_and(|line| line.enabled);
-            let restored = Binding::restored(self.book.new_id(), stored, listeners, now).filter(|_| enabled);
+            let restored = match enabled {
+                true => Binding::restored(self.book.new_id(), stored, listeners, now),
+                false => Err(UnboundReason::LineGone),
+            };
             match restored {
-                Some(binding) => self.book.put_silently(stored.line, binding),
-                None => {
-                    let why = if enabled { UnboundReason::Expired } else { UnboundReason::LineGone };
-                    self.book.note_gone(stored.line, stored.key.clone(), why, now);
-                }
+                Ok(binding) => self.book.put_silently(stored.line, binding),
+                Err(why) => self.book.note_gone(stored.line, stored.key.clone(), why, now),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What is left after a restart, and what goes when lines go.
 
-use offhook_sip::transport::{Destination, Transport};
+use offhook_sip::transport::{Destination, Listener, ListenerId, Transport};
 use offhook_switch::{
     directory::LineId,
     fact::UnboundReason,
@@ -111,4 +111,26 @@ fn temporary_gruus_outlive_a_restart_with_the_same_key() {
             .temporary_gruu(user, stage.now.instant)
             .is_none()
     );
+}
+
+#[test]
+fn a_contact_finds_its_listener_again_by_address_or_is_gone() {
+    let mut stage = Stage::new();
+    stage.register(1, "Contact: <sip:101@192.0.2.10>");
+    let stored = stage.stored();
+    let [mut udp, tcp] = listeners();
+    // The configuration now numbers it otherwise, and has another before it.
+    udp.id = ListenerId(7);
+    let other = Listener { id: ListenerId(6), bound: address("0.0.0.0:5080"), ..udp.clone() };
+    let mut restored = |listeners: &[Listener]| {
+        stage.registrar = Registrar::new(RegistrarConfig::default(), &[7; 32]);
+        stage.registrar.restore(&stored, &stage.directory, listeners, stage.now);
+        let destination = stage.targets().first().and_then(|group| group[0].destination);
+        (destination.map(|to| to.listener().0), reasons(&stage.facts()))
+    };
+    assert_eq!(restored(&[other.clone(), udp.clone()]), (Some(7), vec![]));
+    assert_eq!(restored(&[other]), (Some(6), vec![]));
+    udp.bound = address("[::]:5060");
+    assert_eq!(restored(&[udp]), (Some(7), vec![]));
+    assert_eq!(restored(&[tcp]), (None, vec![UnboundReason::FlowFailed]));
 }
