@@ -1,0 +1,280 @@
+//! Call records: by filter, as JSON or CSV, page by page.
+
+use std::{fmt::Write as _, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use offhook_base::UtcMillis;
+use offhook_store::{Access, RecordFilter};
+use offhook_switch::record::EndCause;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::{
+    Api, Problem,
+    auth::Bearer,
+    calls::call_id,
+    clock,
+    extract::{Params, Segments},
+    page::{Page, limit_of},
+    view::Record,
+};
+
+/// What the access log says where the request gives no reason.
+const REASON_DEFAULT: &str = "call records over the API";
+
+/// The response header that carries the next page's cursor beside a CSV body.
+const NEXT_HEADER: &str = "offhook-next";
+
+/// Which records, and how.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RecordParams {
+    /// Of this tenant.
+    tenant: Option<String>,
+    /// In which this line took part.
+    line: Option<String>,
+    /// From exactly this address or number.
+    caller: Option<String>,
+    /// To exactly this address or number.
+    callee: Option<String>,
+    /// Whose caller or callee contains this text.
+    party: Option<String>,
+    /// Begun then or later: `2026-11-22`, `2026-11-22T16:10:36Z`, or milliseconds since 1970.
+    from: Option<String>,
+    /// Begun before then.
+    until: Option<String>,
+    /// Ended for this cause, for example `busy`.
+    #[param(value_type = Option<String>)]
+    cause: Option<EndCause>,
+    /// Answered for at least so many seconds.
+    talk_min_secs: Option<u64>,
+    /// Records of the page; 1 to 1000, default 100.
+    limit: Option<usize>,
+    /// Continue behind this one: `next` of the page before.
+    after: Option<String>,
+    /// `json` (default) or `csv`.
+    #[serde(default)]
+    #[param(inline)]
+    format: Format,
+    /// Why the records are read; it goes into the access log.
+    reason: Option<String>,
+}
+
+/// How records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Format {
+    /// A page with its cursor.
+    #[default]
+    Json,
+    /// One line a call, and the cursor in the header `offhook-next`.
+    Csv,
+}
+
+/// Why a record is read.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReasonParams {
+    /// It goes into the access log.
+    reason: Option<String>,
+}
+
+/// Lists call records, the newest first. The access is logged.
+#[utoipa::path(
+    get,
+    path = "/records",
+    tag = "records",
+    params(RecordParams),
+    responses(
+        (status = 200, description = "A page", content((Page<Record> = "application/json"), (String = "text/csv"))),
+        (status = "default", description = "A problem", body = Problem),
+    )
+)]
+pub(crate) async fn list_records(
+    State(api): State<Api>,
+    by: Bearer,
+    Params(params): Params<RecordParams>,
+) -> Result<Response, Problem> {
+    let format = params.format;
+    let access = access(&by, params.reason.as_deref())?;
+    let page = api.store().records(&access, &params.filter()?).await?;
+    let next = page.next.map(|cursor| cursor.to_string());
+    let items: Vec<Record> = page.items.iter().map(Record::from).collect();
+    if format == Format::Json {
+        return Ok(Json(Page { items, next }).into_response());
+    }
+    let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
+    let next = next.map(|next| [(NEXT_HEADER, next)]);
+    Ok((headers, next, csv(&items)).into_response())
+}
+
+/// Reads the record of one call. The access is logged.
+#[utoipa::path(
+    get,
+    path = "/records/{call}",
+    tag = "records",
+    params(("call" = String, Path, description = "The call's id"), ReasonParams),
+    responses(
+        (status = 200, description = "The record", body = Record),
+        (status = "default", description = "A problem", body = Problem),
+    )
+)]
+pub(crate) async fn read_record(
+    State(api): State<Api>,
+    by: Bearer,
+    Segments(call): Segments<String>,
+    Params(params): Params<ReasonParams>,
+) -> Result<Json<Record>, Problem> {
+    let id = call_id(&call)?;
+    let record = api.store().record(&access(&by, params.reason.as_deref())?, id).await?;
+    let record = record.ok_or_else(|| {
+        Problem::missing(format!("record of call {id}"), "a running call has none yet; old ones are deleted")
+    })?;
+    Ok(Json(Record::from(&record)))
+}
+
+/// The access that a token's bearer makes now.
+pub(crate) fn access(by: &Bearer, reason: Option<&str>) -> Result<Access, Problem> {
+    Access::new(&by.0, reason.unwrap_or(REASON_DEFAULT), clock::now())
+        .map_err(|error| Problem::parameter("reason", error.to_string()))
+}
+
+impl RecordParams {
+    fn filter(self) -> Result<RecordFilter, Problem> {
+        let after = self.after.as_deref().map(str::parse).transpose();
+        Ok(RecordFilter {
+            tenant: self.tenant.map(Into::into),
+            line: self.line.map(Into::into),
+            caller: self.caller.map(Into::into),
+            callee: self.callee.map(Into::into),
+            party: self.party.map(Into::into),
+            from: self.from.as_deref().map(|text| moment("from", text)).transpose()?,
+            until: self.until.as_deref().map(|text| moment("until", text)).transpose()?,
+            cause: self.cause,
+            talk_min: self.talk_min_secs.map(Duration::from_secs),
+            limit: Some(limit_of(self.limit)?),
+            after: after.map_err(|error| Problem::parameter("after", format!("{error}")))?,
+        })
+    }
+}
+
+/// A UTC date, a date and time, or milliseconds.
+fn moment(name: &str, text: &str) -> Result<UtcMillis, Problem> {
+    let wrong = || {
+        Problem::parameter(name, "allowed are 2026-11-22, 2026-11-22T16:10:36Z, and milliseconds since 1970")
+    };
+    parse_moment(text).ok_or_else(wrong)
+}
+
+fn parse_moment(text: &str) -> Option<UtcMillis> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok().map(UtcMillis);
+    }
+    let (date, time) = match text.split_once(['T', ' ']) {
+        Some((date, time)) => (date, time.strip_suffix('Z').unwrap_or(time)),
+        None => (text, "00:00:00"),
+    };
+    let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut clock = clock.splitn(3, ':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next().unwrap_or(Some(0))?);
+    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let sound = (1970..=9999).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=31).contains(&day)
+        && (0..24).contains(&hour)
+        && (0..60).contains(&minute)
+        && (0..=60).contains(&second);
+    let seconds = ((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    sound.then_some(UtcMillis(seconds * 1000 + millis))
+}
+
+/// Days since 1970-01-01 in the proleptic Gregorian calendar; years begin on 1 March so that leap days end them.
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// One line a call (RFC 4180); codec and quality are those of each side's first stream.
+fn csv(records: &[Record]) -> String {
+    let mut text = String::from(
+        "id,tenant,caller,caller_name,callee,started,ringing,answered,ended,talk_ms,ended_by,cause,sip_status,q850\r\n",
+    );
+    for record in records {
+        let word = |value: serde_json::Result<serde_json::Value>| match value {
+            Ok(serde_json::Value::String(word)) => word,
+            _ => String::new(),
+        };
+        let fields = [
+            record.id.to_string(),
+            record.tenant.clone(),
+            record.caller.clone(),
+            record.caller_name.clone().unwrap_or_default(),
+            record.callee.clone(),
+            record.started.clone(),
+            record.ringing.clone().unwrap_or_default(),
+            record.answered.clone().unwrap_or_default(),
+            record.ended.clone(),
+            record.talk_ms.to_string(),
+            word(serde_json::to_value(record.ended_by)),
+            word(serde_json::to_value(record.cause)),
+            record.sip_status.to_string(),
+            record.q850.to_string(),
+        ];
+        for (index, field) in fields.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let _ = write!(text, "{comma}{}", csv_field(field));
+        }
+        text.push_str("\r\n");
+    }
+    text
+}
+
+/// Quotes where RFC 4180 asks for it. A field that a spreadsheet would take for a formula gets a quote mark before it:
+/// names come from callers.
+fn csv_field(field: &str) -> String {
+    let formula = field.starts_with(['=', '@', '\t', '\r'])
+        || (field.starts_with(['+', '-']) && field[1..].bytes().any(|byte| !byte.is_ascii_digit()));
+    let guard = if formula { "'" } else { "" };
+    if formula || field.contains([',', '"', '\r', '\n']) {
+        format!("\"{guard}{}\"", field.replace('"', "\"\""))
+    } else {
+        field.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_date_a_time_or_milliseconds() {
+        let shown = |text| parse_moment(text).map(|at| at.to_string());
+        assert_eq!(shown("2026-11-22"), Some("2026-11-22T00:00:00.000Z".into()));
+        assert_eq!(shown("2026-11-22T16:10:36Z"), Some("2026-11-22T16:10:36.000Z".into()));
+        assert_eq!(shown("2000-02-29 23:59:59.5"), Some("2000-02-29T23:59:59.500Z".into()));
+        assert_eq!(shown("1795363836123"), Some("2026-11-22T16:10:36.123Z".into()));
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-22T25:00:00Z", "2026-11", "99999999999999999999"]
+        {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_formula_stays_text() {
+        assert_eq!(csv_field("=HYPERLINK(\"http://x\")"), "\"'=HYPERLINK(\"\"http://x\"\")\"");
+        assert_eq!(csv_field("+4930123456"), "+4930123456");
+        assert_eq!(csv_field("Anna, Berlin"), "\"Anna, Berlin\"");
+    }
+}

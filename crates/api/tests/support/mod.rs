@@ -1,0 +1,184 @@
+//! A served API over a store in a temporary directory and a node that only remembers.
+#![allow(dead_code, reason = "every test file uses its part")]
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::{BoxFuture, FutureExt as _};
+use offhook_api::{
+    Api, FIRST_TOKEN, NodeControl, Settings, SipWebSocketHook,
+    control::{Metric, MetricKind, Readiness, Sample, TraceFilter, TracedMessage},
+};
+use offhook_base::{DataSubject, Personal, Random, UtcMillis};
+use offhook_store::{Author, Store};
+use offhook_switch::{
+    fact::Fact,
+    record::CallId,
+    summary::{CallPhase, CallSummary, LineSummary, RegistrationSummary},
+};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc};
+
+/// What the node was asked, and what it shall answer.
+pub struct FakeNode {
+    pub calls: Mutex<Vec<CallSummary>>,
+    pub registrations: Mutex<Vec<RegistrationSummary>>,
+    pub lines: Mutex<Vec<LineSummary>>,
+    pub hung_up: Mutex<Vec<CallId>>,
+    pub directory_changes: Mutex<usize>,
+    pub readiness: Mutex<Readiness>,
+    pub facts: broadcast::Sender<Arc<Fact>>,
+    pub traces: Mutex<Vec<(TraceFilter, mpsc::Sender<TracedMessage>)>>,
+    /// Calls never come: to see the time-out.
+    pub stuck: Mutex<bool>,
+}
+
+impl NodeControl for FakeNode {
+    fn calls(&self) -> BoxFuture<'_, Vec<CallSummary>> {
+        if *self.stuck.lock().unwrap() {
+            return std::future::pending().boxed();
+        }
+        let calls = self.calls.lock().unwrap().clone();
+        async move { calls }.boxed()
+    }
+
+    fn registrations(&self) -> BoxFuture<'_, Vec<RegistrationSummary>> {
+        let registrations = self.registrations.lock().unwrap().clone();
+        async move { registrations }.boxed()
+    }
+
+    fn line_states(&self) -> BoxFuture<'_, Vec<LineSummary>> {
+        let lines = self.lines.lock().unwrap().clone();
+        async move { lines }.boxed()
+    }
+
+    fn hang_up(&self, call: CallId) -> BoxFuture<'_, bool> {
+        let known = self.calls.lock().unwrap().iter().any(|known| known.id == call);
+        self.hung_up.lock().unwrap().extend(known.then_some(call));
+        async move { known }.boxed()
+    }
+
+    fn facts(&self) -> broadcast::Receiver<Arc<Fact>> {
+        self.facts.subscribe()
+    }
+
+    fn trace(&self, filter: TraceFilter) -> mpsc::Receiver<TracedMessage> {
+        let (sender, receiver) = mpsc::channel(16);
+        self.traces.lock().unwrap().push((filter, sender));
+        receiver
+    }
+
+    fn directory_changed(&self) -> BoxFuture<'_, ()> {
+        *self.directory_changes.lock().unwrap() += 1;
+        async {}.boxed()
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let sample = |why: &str, value| Sample { labels: vec![("why", why.into())], value };
+        vec![
+            Metric::single("offhook_calls", "Calls that are on now.", MetricKind::Gauge, 2.0),
+            Metric {
+                name: "offhook_refusals",
+                help: "Requests that were refused.",
+                kind: MetricKind::Counter,
+                samples: vec![sample("malformed", 3.0), sample("rate", 4.0)],
+            },
+        ]
+    }
+
+    fn readiness(&self) -> Readiness {
+        *self.readiness.lock().unwrap()
+    }
+
+    fn drain(&self) -> BoxFuture<'_, ()> {
+        *self.readiness.lock().unwrap() = Readiness::Draining;
+        async {}.boxed()
+    }
+}
+
+/// A served API.
+pub struct World {
+    pub node: Arc<FakeNode>,
+    pub store: Store,
+    pub address: SocketAddr,
+    pub token: String,
+    client: Client,
+    _folder: tempfile::TempDir,
+}
+
+pub const NOW: UtcMillis = UtcMillis(1_795_363_836_123);
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Settings::default(), None).await
+    }
+
+    pub async fn with(settings: Settings, hook: Option<SipWebSocketHook>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("data")).await.unwrap();
+        let token = store.first_token(&Author::new("test", NOW), FIRST_TOKEN).await.unwrap().unwrap();
+        let node = Arc::new(FakeNode {
+            calls: Mutex::default(),
+            registrations: Mutex::default(),
+            lines: Mutex::default(),
+            hung_up: Mutex::default(),
+            directory_changes: Mutex::default(),
+            readiness: Mutex::new(Readiness::Ready),
+            facts: broadcast::channel(16).0,
+            traces: Mutex::default(),
+            stuck: Mutex::default(),
+        });
+        let mut api = Api::new(Arc::clone(&node) as _, store.clone(), settings);
+        if let Some(hook) = hook {
+            api = api.with_sip_websocket(hook);
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(offhook_api::serve(listener, api, std::future::pending()));
+        Self { node, store, address, token: token.reveal().into(), client: Client::new(), _folder: folder }
+    }
+
+    /// A request with the token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.bare(method, path).bearer_auth(&self.token)
+    }
+
+    /// A request without it.
+    pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        json_of(self.request(Method::GET, path).send().await.unwrap()).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        json_of(self.request(method, path).json(&body).send().await.unwrap()).await
+    }
+
+    /// A call that is on, as the node would tell it.
+    pub fn call(&self, seed: u64) -> CallId {
+        let id = CallId::new(UtcMillis(NOW.0 + seed.cast_signed()), &mut Random::from_number(seed));
+        self.node.calls.lock().unwrap().push(CallSummary {
+            id,
+            tenant: "default".into(),
+            caller: Personal::new("sip:101@example.org".into(), DataSubject::Caller),
+            callee: Personal::new("sip:102@example.org".into(), DataSubject::Callee),
+            phase: CallPhase::Established,
+            started: NOW,
+            answered: Some(NOW),
+            legs: 2,
+        });
+        id
+    }
+}
+
+/// The status and the body, which is JSON or nothing.
+pub async fn json_of(response: Response) -> (StatusCode, Value) {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect(&text) })
+}
