@@ -1,6 +1,6 @@
 //! Streams: TCP, TLS, WebSocket. One tokio task per connection frames what comes and writes what goes.
 //!
-//! The worker owns the table of connections ([`ConnectionTable`]); a task owns its socket. Between them stand a bounded
+//! The worker owns the table of connections (`ConnectionTable`); a task owns its socket. Between them stand a bounded
 //! channel to the worker, shared by all its streams (a worker that lags makes the tasks stop reading, and TCP tells the
 //! peers), and a bounded queue to each connection (a peer that does not read loses its connection, not our memory).
 

@@ -118,14 +118,13 @@ async fn write(
 ) -> CloseReason {
     let limit = streams.limits().write_timeout;
     loop {
-        let octets = tokio::select! {
+        let (octets, is_message) = tokio::select! {
             outbound = queue.next() => match outbound {
-                Some(outbound) => outbound.bytes,
+                Some(outbound) => (outbound.bytes, true),
                 None => break,
             },
-            () = pong.owed() => Bytes::from_static(b"\r\n"),
+            () = pong.owed() => (Bytes::from_static(b"\r\n"), false),
         };
-        let is_message = octets.len() > 2;
         match timeout(limit, write_all(&mut io, &octets)).await {
             Ok(Ok(())) if is_message => streams.counters().stream_sent.increment(),
             Ok(Ok(())) => {}
