@@ -70,10 +70,8 @@ impl Default for RegistrarConfig {
 }
 
 /// What became of a REGISTER.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The response to send.
-    pub response: Bytes,
     /// The status of the response.
     pub status: StatusCode,
     /// Why it was refused, for the counters.
@@ -124,7 +122,7 @@ impl Registrar {
         }
     }
 
-    /// Carries out an authenticated REGISTER that came over `flow`, and writes the response by means of `out`.
+    /// Carries out an authenticated REGISTER that came over `flow`, and appends the response to `out`.
     pub fn register(
         &mut self,
         request: &Request,
@@ -140,20 +138,23 @@ impl Registrar {
             self.carry_out(&plan, line, flow, now)?;
             Ok(plan)
         });
-        match done {
+        let (response, answered) = match done {
             Ok(plan) => {
-                let response = self.accept(request, &plan, line, now, to_tag, out);
                 let from_here = |binding: &&Binding| binding.flow.remote.ip() == flow.remote.ip();
                 let living = self.living(line.id, now.instant).filter(from_here);
                 let registered_until = living.map(|binding| binding.ends).max();
-                Answered { response, status: StatusCode::OK, refusal: None, registered_until }
+                let response = self.accept(request, &plan, line, now, to_tag, out);
+                (response, Answered { status: StatusCode::OK, refusal: None, registered_until })
             }
             Err(fault) => {
                 let response = answer::refuse(request, &fault, to_tag, out);
                 let refusal = Some(fault.refusal());
-                Answered { response, status: fault.status(), refusal, registered_until: None }
+                (response, Answered { status: fault.status(), refusal, registered_until: None })
             }
-        }
+        };
+        // The writer took it off the buffer.
+        out.extend_from_slice(&response);
+        answered
     }
 
     /// The devices to ring for a call to `line`: groups by falling q, each to be tried at once. Empty: not registered.

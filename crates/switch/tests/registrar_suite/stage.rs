@@ -100,7 +100,7 @@ impl Stage {
         let request = request(&text);
         let mut out = BytesMut::new();
         let answered = self.registrar.register(&request, &who, &self.flow, self.now, "totag", &mut out);
-        let response = response(answered.response);
+        let response = response(out.freeze());
         assert_eq!(response.status(), answered.status);
         assert_eq!(answered.refusal.is_some(), !answered.status.is_success());
         response
@@ -122,7 +122,6 @@ impl Stage {
         let answered = self.registrar.register(&request, &who, &self.flow, self.now, "totag", &mut out);
         drop(out);
         assert!(answered.status.is_success());
-        drop(answered);
         while self.registrar.poll_fact().is_some() {}
         meter() - before
     }
