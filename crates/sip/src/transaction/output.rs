@@ -31,6 +31,21 @@ pub enum TransactionKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TransmitToken(pub(super) Option<Key>);
 
+impl TransmitToken {
+    /// The number of a message that belongs to no transaction. No key has it: a table never grows to 2^32 - 1 rows.
+    const NOBODY: u64 = u64::MAX;
+
+    /// As a number, for a driver whose sockets know nothing of transactions.
+    pub fn to_bits(self) -> u64 {
+        self.0.map_or(Self::NOBODY, Key::to_bits)
+    }
+
+    /// From the number of [`TransmitToken::to_bits`].
+    pub fn from_bits(bits: u64) -> Self {
+        Self((bits != Self::NOBODY).then(|| Key::from_bits(bits)))
+    }
+}
+
 /// What a transaction layer wants done or known. Drain with `poll_output` until [`Output::Timeout`].
 #[derive(Debug)]
 pub enum Output {
@@ -127,4 +142,20 @@ pub struct Counters {
     pub acks_absorbed: u64,
     /// Messages of ours that could not be built from the other side's (ACK, CANCEL, 100).
     pub unbuildable: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::table::Table;
+
+    #[test]
+    fn a_token_survives_its_way_through_a_number() {
+        let mut table = Table::new();
+        let keys = [table.insert(()), table.insert(())];
+        table.remove(keys[0]);
+        for key in [Some(keys[0]), Some(keys[1]), Some(table.insert(())), None] {
+            assert_eq!(TransmitToken::from_bits(TransmitToken(key).to_bits()), TransmitToken(key));
+        }
+    }
 }
