@@ -24,6 +24,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows a reader may be ahead of whoever consumes them: large enough that the two threads rarely wait for each other.
 const ROW_BUFFER: usize = 4096;
 
+/// Pages (4 KiB) in the log before they are folded into the file. The pages that every record touches are then written
+/// to the file a quarter as often as with SQLite's 1,000; the log stays at 16 MB.
+const CHECKPOINT_PAGES: &str = "4000";
+
 /// One step of a schema: its version and its statements. Steps are only ever appended.
 #[derive(Clone, Copy)]
 pub struct Migration {
@@ -58,6 +62,7 @@ impl Database {
             .foreign_keys(true)
             // What is deleted is overwritten: erasure means it (GDPR-5).
             .pragma("secure_delete", "ON")
+            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();

@@ -36,7 +36,7 @@ domains = ["voice.example.org"]
 password = "second password"
 [tenants.default.lines.102]
 may_call = "outside"
-display_name = "Hall"
+display_name = "Hall \"B\" — Süd"
 generate = true
 "#;
 
