@@ -42,9 +42,7 @@ impl Collector for Snapshot {
                 MetricKind::Counter => MetricType::Counter,
                 MetricKind::Gauge => MetricType::Gauge,
             };
-            // The writer ends the sentence itself.
-            let help = metric.help.trim_end_matches('.');
-            let mut family = encoder.encode_descriptor(metric.name, help, None, kind)?;
+            let mut family = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
             for sample in &metric.samples {
                 if sample.labels.is_empty() {
                     write_value(metric.kind, sample.value, family)?;

@@ -131,6 +131,12 @@ macro_rules! words {
             }
         }
 
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
         impl $crate::config::section::Describe for $name {
             fn allowed() -> String {
                 [$(concat!("`\"", $text, "\"`")),+].join(", ")
