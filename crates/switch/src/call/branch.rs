@@ -257,7 +257,10 @@ impl Call {
     /// A device answered without a usable description: it is let go, the call fails.
     pub(super) fn answer_is_unusable(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
         self.release_loser(services, index, now);
-        self.branch_refused(services, index, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        self.hunt.refused(StatusCode::NOT_ACCEPTABLE_HERE);
+        if matches!(self.stage, Stage::Hunting { .. }) && !self.legs.iter().any(super::Leg::is_hunted) {
+            self.next_group(services, now);
+        }
     }
 
     /// A device answered too late: thank it and hang up.
@@ -400,7 +403,17 @@ impl Call {
 
     /// Gives up all branches that still ring.
     pub(super) fn cancel_branches(&mut self, services: &mut Services, winner: Option<LegIndex>, now: Moment) {
-        let reason = winner.map(|_| ANSWERED_ELSEWHERE);
+        self.cancel_branches_because(services, winner, winner.map(|_| ANSWERED_ELSEWHERE), now);
+    }
+
+    /// As `cancel_branches`, with the Reason that the devices are told.
+    pub(super) fn cancel_branches_because(
+        &mut self,
+        services: &mut Services,
+        winner: Option<LegIndex>,
+        reason: Option<&str>,
+        now: Moment,
+    ) {
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];
             if !leg.is_hunted() || Some(leg.index) == winner {

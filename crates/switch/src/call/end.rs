@@ -4,7 +4,7 @@ use offhook_base::Moment;
 use offhook_sip::{
     dialog::AcceptedEvent,
     header::HeaderName,
-    message::{Method, StatusCode},
+    message::{Method, Request, StatusCode},
     reliable::ProvisionalEvent,
     session_timer::SessionEvent,
     transaction::ClientKey,
@@ -24,8 +24,9 @@ use crate::{
 
 impl Call {
     /// The caller gave up before the answer. The CANCEL was answered.
-    pub fn handle_cancel(&mut self, services: &mut Services, now: Moment) {
+    pub fn handle_cancel(&mut self, services: &mut Services, cancel: &Request, now: Moment) {
         if self.invite.is_some() {
+            self.cancel_branches_because(services, None, cancel.headers().first(&HeaderName::Reason), now);
             self.fail(services, EndedBy::Caller, StatusCode::REQUEST_TERMINATED, EndCause::Cancelled, now);
         } else {
             // A re-INVITE was cancelled: it is refused, the session stays.
@@ -42,6 +43,10 @@ impl Call {
         now: Moment,
     ) {
         services.refuse(pending, StatusCode::OK, now);
+        if !self.is_running() {
+            return; // both sides hung up at once
+        }
+        let reason = pending.request.headers().first(&HeaderName::Reason);
         let by = self.party(leg);
         self.end_leg(services, leg, None, now);
         let cause = if matches!(self.stage, Stage::Established { .. }) {
@@ -49,7 +54,7 @@ impl Call {
         } else {
             EndCause::Cancelled
         };
-        self.hang_up_both(services, by, cause, StatusCode::OK, now);
+        self.hang_up_because(services, Verdict { by, cause, status: StatusCode::OK }, reason, now);
     }
 
     /// The caller ends the early dialog of one branch (RFC 3261 §15): that device is given up, others ring on.
@@ -85,14 +90,24 @@ impl Call {
         status: StatusCode,
         now: Moment,
     ) {
+        self.hang_up_because(services, Verdict { by, cause, status }, reason_of(cause), now);
+    }
+
+    /// As `hang_up_both`, with the Reason that the parties are told.
+    fn hang_up_because(
+        &mut self,
+        services: &mut Services,
+        verdict: Verdict,
+        reason: Option<&str>,
+        now: Moment,
+    ) {
         if !self.is_running() {
             return;
         }
-        self.decide(Verdict { by, cause, status }, now);
+        self.decide(verdict, now);
         self.finish_modify(services, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
         self.answer_failure(services, StatusCode::REQUEST_TERMINATED, now);
         self.cancel_branches(services, None, now);
-        let reason = reason_of(cause);
         for index in 0..self.legs.len() {
             if self.legs[index].state == LegState::Up {
                 let number = self.legs[index].index;
@@ -135,14 +150,14 @@ impl Call {
         }
         let bytes = writer.finish();
         let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Bye };
-        if let Err(error) =
-            services.send_request(owner, &Method::Bye, &transaction, bytes, leg.destination, now)
-        {
-            tracing::warn!(%error, "BYE not sent");
+        match services.send_request(owner, &Method::Bye, &transaction, bytes, leg.destination, now) {
+            Ok(_) => leg.hanging_up = true,
+            Err(error) => tracing::warn!(%error, "BYE not sent"),
         }
     }
 
-    /// A leg is over: its tags are forgotten and its media is closed.
+    /// A leg is over: its media is closed. Its tags stay until the call is forgotten, so that a late request in its dialog
+    /// is answered as what it is.
     pub(super) fn end_leg(
         &mut self,
         services: &mut Services,
@@ -160,11 +175,8 @@ impl Call {
         if let Some(endpoint) = leg.session.take_endpoint() {
             services.media(MediaCommand::Close { endpoint });
         }
-        services.owners.tag_ended(leg.tag);
-        if let Some(facing) = leg.branch.as_mut().and_then(|branch| branch.facing.take())
-            && facing.tag != self.legs[usize::from(CALLER)].tag
-        {
-            services.owners.tag_ended(facing.tag);
+        if let Some(facing) = leg.branch.as_mut().and_then(|branch| branch.facing.as_mut()) {
+            facing.reliable.stop();
         }
         self.set_line_state(services, index, None, now);
         if let Some(account) = &mut self.account {
@@ -211,9 +223,7 @@ impl Call {
         for index in 0..self.legs.len() {
             let number = self.legs[index].index;
             self.end_leg(services, number, None, now);
-            if let Some(branch) = &mut self.legs[index].branch {
-                branch.invite = None;
-            }
+            self.legs[index].hanging_up = false;
         }
         self.conclude(services, now);
     }
@@ -228,6 +238,21 @@ impl Call {
         }
         if leg.state == LegState::Cancelling {
             self.end_leg(services, index, Some(StatusCode::REQUEST_TERMINATED.as_u16()), now);
+        }
+    }
+
+    /// A BYE of ours was answered, or never will be.
+    pub(super) fn bye_ended(&mut self, index: LegIndex) {
+        self.leg(index).hanging_up = false;
+    }
+
+    /// The last thing a finished call does: its tags lead nowhere any more.
+    pub fn forget(&self, services: &mut Services) {
+        for leg in &self.legs {
+            services.owners.tag_ended(leg.tag);
+            if let Some(facing) = leg.branch.as_ref().and_then(|branch| branch.facing.as_ref()) {
+                services.owners.tag_ended(facing.tag);
+            }
         }
     }
 

@@ -67,6 +67,8 @@ pub struct Leg {
     pub allows_update: bool,
     /// It holds the other side.
     pub holds: bool,
+    /// A BYE of ours is on its way to it.
+    pub hanging_up: bool,
     /// What only a callee has.
     pub branch: Option<Box<Branch>>,
 }
@@ -147,6 +149,7 @@ impl Leg {
             invite_cseq: 1,
             allows_update: false,
             holds: false,
+            hanging_up: false,
             branch: None,
         }
     }
@@ -156,9 +159,10 @@ impl Leg {
         self.branch.is_some() && matches!(self.state, LegState::Starting | LegState::Ringing)
     }
 
-    /// Whether an INVITE of ours to it is unfinished.
-    pub fn has_open_invite(&self) -> bool {
-        self.branch.as_ref().is_some_and(|branch| branch.invite.is_some())
+    /// Whether something is still to come that the call must answer: a 2xx that overtook our CANCEL, or a BYE that
+    /// crossed ours.
+    pub const fn is_settling(&self) -> bool {
+        self.hanging_up || matches!(self.state, LegState::Cancelling)
     }
 
     /// The soonest of its machines' deadlines.

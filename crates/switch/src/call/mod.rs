@@ -124,11 +124,9 @@ impl Call {
         self.account.as_ref().map(Account::id)
     }
 
-    /// Whether it can be forgotten: the record is made and no transaction of it is open.
+    /// Whether it can be forgotten: the record is made and nothing is to come that needs an answer.
     pub fn is_finished(&self) -> bool {
-        self.account.is_none()
-            && matches!(self.stage, Stage::Over { .. })
-            && self.legs.iter().all(|leg| !leg.has_open_invite() && leg.accepted.is_none())
+        self.account.is_none() && !self.is_running() && !self.legs.iter().any(Leg::is_settling)
     }
 
     /// Whether it counts as running.
@@ -205,6 +203,9 @@ impl Call {
         match pending.request.method() {
             Method::Bye if faces_caller => self.handle_early_bye(services, leg, &pending, now),
             Method::Bye => self.handle_bye(services, leg, &pending, now),
+            _ if !self.is_running() => {
+                services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
+            }
             Method::Prack if faces_caller => self.handle_prack(services, leg, &pending, now),
             Method::Prack => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
             _ if faces_caller || self.other(leg).is_none() => {
@@ -231,6 +232,7 @@ impl Call {
             ClientUse::Modify => self.modify_answered(services, leg, response, now),
             ClientUse::Refresh => self.refresh_answered(services, leg, status, Some(response), now),
             ClientUse::Relay => self.relay_answered(services, key, status, Some(response), now),
+            ClientUse::Bye if status.is_final() => self.bye_ended(leg),
             ClientUse::Prack | ClientUse::Bye => {}
         }
     }
@@ -252,7 +254,8 @@ impl Call {
                 self.refresh_answered(services, leg, StatusCode::REQUEST_TIMEOUT, None, now);
             }
             ClientUse::Relay => self.relay_answered(services, key, status, None, now),
-            ClientUse::Prack | ClientUse::Bye => {}
+            ClientUse::Bye => self.bye_ended(leg),
+            ClientUse::Prack => {}
         }
     }
 

@@ -92,7 +92,12 @@ impl Call {
         };
         services.owners.invite_received(invite, key);
         call.add_caller(services, flow, now);
+        let caller_has_room =
+            call.who.line().is_none_or(|line| services.lines.calls(line.id) <= line.calls_max);
         match route {
+            Ok(_) if !caller_has_room => {
+                call.refuse(services, StatusCode::FORBIDDEN, EndCause::Overloaded, now)
+            }
             Ok(Route::Line(line)) if services.lines.has_room(&line) => call.ring_line(services, &line, now),
             Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
             Ok(Route::Peer(peer)) => call.locate(services, peer),
@@ -179,6 +184,9 @@ impl Call {
 
     /// Tries the peer's addresses one after the other (RFC 3263 §4.3).
     fn located(&mut self, services: &mut Services, peer: &Arc<Peer>, hops: &[Hop], now: Moment) {
+        if hops.is_empty() {
+            return self.fail(services, EndedBy::Node, StatusCode::BAD_GATEWAY, EndCause::Failed, now);
+        }
         let host = peer.host.as_deref().unwrap_or_default();
         let port = peer.port.map_or(String::new(), |port| format!(":{port}"));
         let groups = hops
@@ -351,6 +359,10 @@ impl Call {
                 } else if first && self.leg(leg).is_hunted() {
                     self.send_invite(services, leg, now);
                 }
+            }
+            MediaEvent::OpenFailed { .. } if matches!(self.stage, Stage::Established { .. }) => {
+                // No ports for a stream that was added: the offer is refused, the call goes on.
+                self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
             }
             MediaEvent::OpenFailed { .. } => {
                 self.reports_due -= 1;

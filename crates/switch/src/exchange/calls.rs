@@ -3,7 +3,7 @@
 use offhook_base::Instant;
 use offhook_sip::transaction::TimerQueue;
 
-use super::owners::CallKey;
+use super::{owners::CallKey, services::Services};
 use crate::call::Call;
 
 /// All calls of an exchange. Slots are used again under a new generation, so a late key never finds another's call.
@@ -44,9 +44,10 @@ impl Calls {
     }
 
     /// Takes note of what a call looks like after an input: forgets it, or schedules its next look.
-    pub fn settle(&mut self, key: CallKey) {
+    pub fn settle(&mut self, key: CallKey, services: &mut Services) {
         let Some(call) = self.get_mut(key) else { return };
         if call.is_finished() {
+            call.forget(services);
             let slot = &mut self.slots[key.slot as usize];
             slot.call = None;
             slot.generation = slot.generation.wrapping_add(1);
@@ -62,7 +63,7 @@ impl Calls {
     }
 
     /// The next call whose deadline has come.
-    pub fn pop_due(&mut self, now: Instant) -> Option<CallKey> {
+    pub fn pop_due(&mut self, services: &mut Services, now: Instant) -> Option<CallKey> {
         while let Some((at, key)) = self.timers.pop_due(now) {
             let Some(call) = self.get_mut(key) else { continue };
             if call.wakes_at == Some(at) {
@@ -71,7 +72,7 @@ impl Calls {
             if call.deadline().is_some_and(|deadline| deadline <= now) {
                 return Some(key);
             }
-            self.settle(key);
+            self.settle(key, services);
         }
         None
     }

@@ -149,7 +149,7 @@ impl Exchange {
     fn time_passed(&mut self, now: Moment) {
         self.services.layer.handle_timeout(now.instant);
         self.pump(now);
-        while let Some(key) = self.calls.pop_due(now.instant) {
+        while let Some(key) = self.calls.pop_due(&mut self.services, now.instant) {
             self.with_call(key, |call, services| call.handle_timeout(services, now));
         }
         if self.services.registrar.next_timeout().is_some_and(|at| at <= now.instant) {
@@ -167,7 +167,7 @@ impl Exchange {
                 }
                 Layer::Request { key, request, flow } => self.request(key, request, flow, now),
                 Layer::Ack { ack, .. } => self.ack(&ack, now),
-                Layer::Cancelled { invite, .. } => self.cancelled(invite, now),
+                Layer::Cancelled { invite, cancel } => self.cancelled(invite, &cancel, now),
                 Layer::Response { key, response, .. } => self.response(key, &response, now),
                 Layer::StrayResponse { response, .. } => self.stray_response(&response),
                 Layer::TimedOut { key } => {
@@ -194,7 +194,7 @@ impl Exchange {
         if let Some(call) = self.calls.get_mut(key) {
             act(call, &mut self.services);
         }
-        self.calls.settle(key);
+        self.calls.settle(key, &mut self.services);
     }
 
     /// Calls that are on now.

@@ -313,7 +313,7 @@ impl Exchange {
         };
         let call = Call::start(&mut self.services, start, now);
         self.calls.insert(call_key, call);
-        self.calls.settle(call_key);
+        self.calls.settle(call_key, &mut self.services);
     }
 
     fn route(&self, who: &Caller, uri: &Uri<'_>, user: &str, flow: Flow) -> Result<Route, NoRoute> {

@@ -61,9 +61,9 @@ impl Exchange {
     }
 
     /// The CANCEL of an INVITE; it was answered.
-    pub(super) fn cancelled(&mut self, invite: ServerKey, now: Moment) {
+    pub(super) fn cancelled(&mut self, invite: ServerKey, cancel: &Request, now: Moment) {
         if let Some(call) = self.services.owners.invite(invite) {
-            self.with_call(call, |call, services| call.handle_cancel(services, now));
+            self.with_call(call, |call, services| call.handle_cancel(services, cancel, now));
         }
     }
 
