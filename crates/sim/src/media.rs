@@ -1,0 +1,229 @@
+//! The media engine's model: ports, bridges, latching, and what passed through.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use offhook_base::Instant;
+use offhook_switch::media::{
+    EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamConfig, StreamQuality,
+};
+
+use crate::phone::Side;
+
+/// A piece of sound: instead of audio it says where it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoundPacket {
+    /// The conversation it was said in.
+    pub conversation: u64,
+    /// Who said it.
+    pub said_by: Side,
+    /// The stream's source.
+    pub ssrc: u32,
+}
+
+const PORT_FIRST: u16 = 20_000;
+const PORT_LAST: u16 = 49_998;
+
+#[derive(Debug, Default)]
+struct Stream {
+    port: u16,
+    config: StreamConfig,
+    /// The source that was heard, and its SSRC.
+    latched: Option<(SocketAddr, u32)>,
+    received: u64,
+    sent: u64,
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    streams: Vec<Stream>,
+    partner: Option<EndpointId>,
+    heard_at: Instant,
+    told_silent: bool,
+}
+
+/// The model.
+#[derive(Debug)]
+pub struct Engine {
+    address: IpAddr,
+    silence: Option<Duration>,
+    endpoints: BTreeMap<EndpointId, Endpoint>,
+    by_port: BTreeMap<u16, EndpointId>,
+    next_port: u16,
+    /// Opens to refuse from now on, for tests.
+    pub refuse_opens: usize,
+}
+
+impl Engine {
+    /// An engine without endpoints.
+    pub const fn new(address: IpAddr, silence: Option<Duration>) -> Self {
+        Self {
+            address,
+            silence,
+            endpoints: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            next_port: PORT_FIRST,
+            refuse_opens: 0,
+        }
+    }
+
+    /// How many endpoints and ports are open.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.endpoints.len(), self.by_port.len())
+    }
+
+    /// Carries out a command.
+    pub fn command(&mut self, command: MediaCommand, now: Instant) -> Option<MediaEvent> {
+        match command {
+            MediaCommand::Open { endpoint, streams, .. } => Some(self.open(endpoint, streams, now)),
+            MediaCommand::Configure { endpoint, streams } => {
+                self.configure(endpoint, streams);
+                None
+            }
+            MediaCommand::Bridge { left, right } => {
+                self.bridge(left, right, now);
+                None
+            }
+            MediaCommand::Close { endpoint } => self.close(endpoint),
+        }
+    }
+
+    fn open(&mut self, id: EndpointId, streams: usize, now: Instant) -> MediaEvent {
+        assert!((1..=STREAMS_MAX).contains(&streams), "{streams} streams asked for");
+        if self.refuse_opens > 0 {
+            self.refuse_opens -= 1;
+            return MediaEvent::OpenFailed { endpoint: id, error: OpenError::Exhausted };
+        }
+        let known = self.endpoints.get(&id).map_or(0, |endpoint| endpoint.streams.len());
+        let ports: Vec<u16> = (known..streams).map(|_| self.take_port(id)).collect();
+        let endpoint = self.endpoints.entry(id).or_insert_with(|| Endpoint {
+            streams: Vec::new(),
+            partner: None,
+            heard_at: now,
+            told_silent: false,
+        });
+        endpoint.streams.extend(ports.into_iter().map(|port| Stream { port, ..Stream::default() }));
+        let rtp_ports = endpoint.streams.iter().map(|stream| stream.port).collect();
+        MediaEvent::Opened { endpoint: id, rtp_ports }
+    }
+
+    fn take_port(&mut self, id: EndpointId) -> u16 {
+        while self.by_port.contains_key(&self.next_port) {
+            self.next_port = after(self.next_port);
+        }
+        let port = self.next_port;
+        self.by_port.insert(port, id);
+        // Round the range before a port is used again: late packets find nobody.
+        self.next_port = after(port);
+        port
+    }
+
+    fn configure(&mut self, id: EndpointId, configs: Vec<StreamConfig>) {
+        let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
+        let mut configs = configs.into_iter();
+        for stream in &mut endpoint.streams {
+            let config = configs.next().unwrap_or_default();
+            if config.remote != stream.config.remote {
+                stream.latched = None;
+            }
+            stream.config = config;
+        }
+    }
+
+    fn bridge(&mut self, left: EndpointId, right: EndpointId, now: Instant) {
+        assert_ne!(left, right, "an endpoint is bridged with itself");
+        for id in [left, right] {
+            let partner = self.endpoints.get_mut(&id).and_then(|endpoint| endpoint.partner.take());
+            if let Some(partner) = partner.and_then(|partner| self.endpoints.get_mut(&partner)) {
+                partner.partner = None;
+            }
+        }
+        for (id, partner) in [(left, right), (right, left)] {
+            if let Some(endpoint) = self.endpoints.get_mut(&id) {
+                endpoint.partner = Some(partner);
+                endpoint.heard_at = now;
+                endpoint.told_silent = false;
+            }
+        }
+    }
+
+    fn close(&mut self, id: EndpointId) -> Option<MediaEvent> {
+        let endpoint = self.endpoints.remove(&id)?;
+        if let Some(partner) = endpoint.partner.and_then(|partner| self.endpoints.get_mut(&partner)) {
+            partner.partner = None;
+        }
+        for stream in &endpoint.streams {
+            self.by_port.remove(&stream.port);
+        }
+        let report = |stream: &Stream| StreamQuality {
+            codec: stream.config.payloads.first().map_or(String::new(), |payload| payload.codec.to_string()),
+            packets_received: stream.received,
+            packets_sent: stream.sent,
+            ..StreamQuality::default()
+        };
+        Some(MediaEvent::Closed { endpoint: id, streams: endpoint.streams.iter().map(report).collect() })
+    }
+
+    /// A packet came to one of our ports; where it goes, from which address.
+    pub fn relay(
+        &mut self,
+        to: SocketAddr,
+        from: SocketAddr,
+        sound: &SoundPacket,
+        now: Instant,
+    ) -> Option<(SocketAddr, SocketAddr)> {
+        let id = *self.by_port.get(&to.port())?;
+        let endpoint = self.endpoints.get_mut(&id)?;
+        let index = endpoint.streams.iter().position(|stream| stream.port == to.port())?;
+        let stream = &mut endpoint.streams[index];
+        // The first source latches; it may move as long as it is the same source (RFC 7362 §4).
+        if stream.latched.is_some_and(|(_, ssrc)| ssrc != sound.ssrc) {
+            return None;
+        }
+        stream.latched = Some((from, sound.ssrc));
+        endpoint.heard_at = now;
+        endpoint.told_silent = false;
+        stream.received += 1;
+        if !stream.config.receives {
+            return None;
+        }
+        let partner = endpoint.partner?;
+        let other = self.endpoints.get_mut(&partner)?;
+        let out = other.streams.get_mut(index).filter(|out| out.config.sends)?;
+        let remote =
+            out.latched.map(|(address, _)| address).or(out.config.remote.map(|remote| remote.rtp))?;
+        out.sent += 1;
+        Some((SocketAddr::new(self.address, out.port), remote))
+    }
+
+    /// Bridges where both sides have been silent for too long, each told once.
+    pub fn find_silence(&mut self, now: Instant) -> Vec<MediaEvent> {
+        let Some(limit) = self.silence else { return Vec::new() };
+        let silent = |endpoint: &Endpoint| {
+            endpoint.streams.iter().any(|stream| stream.config.receives)
+                && now.saturating_since(endpoint.heard_at) >= limit
+        };
+        let mut events = Vec::new();
+        let ids: Vec<EndpointId> = self.endpoints.keys().copied().collect();
+        for id in ids {
+            let endpoint = &self.endpoints[&id];
+            let Some(partner) = endpoint.partner.filter(|partner| *partner > id) else { continue };
+            if !endpoint.told_silent
+                && silent(endpoint)
+                && self.endpoints.get(&partner).is_some_and(silent)
+                && let Some(endpoint) = self.endpoints.get_mut(&id)
+            {
+                endpoint.told_silent = true;
+                events.push(MediaEvent::Silent { endpoint: id, lasted: limit });
+            }
+        }
+        events
+    }
+}
+
+const fn after(port: u16) -> u16 {
+    if port >= PORT_LAST { PORT_FIRST } else { port + 2 }
+}

@@ -1,0 +1,603 @@
+//! The world: its clock, its events, and everything in it.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use offhook_base::{Instant, Moment, Random, UtcMillis};
+use offhook_edge::EdgeLimits;
+use offhook_sip::{
+    digest::HashFunction,
+    transport::{Flow, Listener, ListenerId, Transport},
+};
+use offhook_switch::{
+    directory::{
+        AddressRange, CallPermission, DEFAULT_TENANT, Directory, Line, LineId, PasswordHashes, Peer, PeerId,
+        Tenant,
+    },
+    exchange::{Answer, Ask, Exchange, ExchangeConfig, Gauges, Hop, Input, Output},
+    media::{MediaCommand, MediaEvent},
+    registrar::RegistrarConfig,
+    settings::Settings,
+};
+
+use crate::{
+    ladder::label,
+    media::{Engine, SoundPacket},
+    network::{Faults, Loss, PhoneId},
+    node::{Node, NodeState, Running},
+    phone::{Habits, Phone, Sent},
+};
+
+/// Where the node is.
+pub const NODE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1)), 5060);
+
+/// The domain of all lines.
+pub const DOMAIN: &str = "example.org";
+
+/// 2026-11-22T16:10:36Z.
+const START: UtcMillis = UtcMillis(1_795_363_836_000);
+
+/// How long the media engine and DNS take to answer.
+const HELPER_DELAY: Duration = Duration::from_millis(1);
+
+/// How often the media engine looks for silence.
+const SILENCE_CHECK: Duration = Duration::from_secs(5);
+
+/// Wake-ups of one participant at one instant before the world says that it spins.
+const SPIN_MAX: usize = 1000;
+
+/// What a world is made of.
+#[derive(Clone)]
+pub struct WorldConfig {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Who there is.
+    pub directory: Directory,
+    /// The node's settings; the listener is added.
+    pub settings: Settings,
+    /// The registrar's.
+    pub registrar: RegistrarConfig,
+    /// The edge's; off by default.
+    pub limits: EdgeLimits,
+}
+
+impl WorldConfig {
+    /// A world with these lines, password `pw-` and the name.
+    pub fn with_lines(seed: u64, names: &[&str]) -> Self {
+        Self::with_directory(seed, names, Vec::new())
+    }
+
+    /// A world with these lines and peers.
+    pub fn with_directory(seed: u64, names: &[&str], peers: Vec<Peer>) -> Self {
+        let tenant =
+            Tenant { name: DEFAULT_TENANT.into(), domains: vec![DOMAIN.into()], realm: DOMAIN.into() };
+        let lines = names.iter().zip(1..).map(|(name, id)| line(id, name)).collect();
+        Self {
+            seed,
+            directory: Directory::new(vec![tenant], Vec::new(), Vec::new(), lines, peers),
+            settings: Settings::default(),
+            registrar: RegistrarConfig::default(),
+            limits: EdgeLimits::OFF,
+        }
+    }
+}
+
+/// A line with password `pw-` and its name.
+pub fn line(id: u64, name: &str) -> Line {
+    let (realm, password) = (DOMAIN, format!("pw-{name}"));
+    let mut hashes = PasswordHashes { md5: [0; 32], sha256: [0; 64] };
+    hashes.md5.copy_from_slice(HashFunction::Md5.ha1(name, realm, &password).as_str().as_bytes());
+    hashes.sha256.copy_from_slice(HashFunction::Sha256.ha1(name, realm, &password).as_str().as_bytes());
+    Line {
+        id: LineId(id),
+        tenant: DEFAULT_TENANT.into(),
+        name: name.into(),
+        display_name: None,
+        user: None,
+        enabled: true,
+        password: hashes,
+        may_call: CallPermission::Inside,
+        bindings_max: 10,
+        calls_max: 10,
+    }
+}
+
+/// A peer at `source` that takes numbers with `prefix`.
+pub fn peer(id: u64, source: IpAddr, prefix: &str) -> Peer {
+    let length = if source.is_ipv4() { 32 } else { 128 };
+    Peer {
+        id: PeerId(id),
+        name: format!("peer{id}").into(),
+        tenant: DEFAULT_TENANT.into(),
+        enabled: true,
+        sources: vec![AddressRange { base: source, prefix: length }],
+        host: Some(source.to_string().into()),
+        port: Some(5060),
+        transport: None,
+        username: None,
+        secret: None,
+        prefixes: vec![prefix.into()],
+        may_call: CallPermission::Inside,
+        calls_max: 10,
+        anchor_media: true,
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    ToNode { from: SocketAddr, bytes: Bytes },
+    ToPhone { at: SocketAddr, bytes: Bytes },
+    Sound { from: SocketAddr, to: SocketAddr, sound: SoundPacket },
+    Media { life: u32, event: MediaEvent },
+    Answer { life: u32, answer: Answer },
+    WakeNode,
+    WakePhone(PhoneId),
+    LookForSilence,
+}
+
+struct Scheduled {
+    at: Instant,
+    number: u64,
+    event: Event,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// The world.
+pub struct World {
+    /// What the network does to packets now.
+    pub faults: Faults,
+    config: WorldConfig,
+    now: Instant,
+    random: Random,
+    events: BinaryHeap<Reverse<Scheduled>>,
+    next_number: u64,
+    node: Node,
+    /// Counts the node's lives: answers meant for an earlier one are lost.
+    life: u32,
+    node_wakes_at: Option<Instant>,
+    phones: Vec<Phone>,
+    /// What a NAT shows of each phone.
+    outside: Vec<SocketAddr>,
+    by_ip: BTreeMap<IpAddr, PhoneId>,
+    phone_wakes_at: Vec<Option<Instant>>,
+    losses: Vec<Loss>,
+    spins: (Instant, usize),
+    /// What the node sent to addresses where nobody is.
+    pub sent_nowhere: Vec<(SocketAddr, Bytes)>,
+}
+
+impl World {
+    /// A world with a running node and no phones.
+    pub fn new(config: WorldConfig) -> Self {
+        let mut world = Self {
+            faults: Faults::NONE,
+            random: Random::from_number(config.seed),
+            config,
+            now: Instant::from_driver_nanos(1_000_000_000),
+            events: BinaryHeap::new(),
+            next_number: 0,
+            node: Node { running: None, state: NodeState::default() },
+            life: 0,
+            node_wakes_at: None,
+            phones: Vec::new(),
+            outside: Vec::new(),
+            by_ip: BTreeMap::new(),
+            phone_wakes_at: Vec::new(),
+            losses: Vec::new(),
+            spins: (Instant::default(), 0),
+            sent_nowhere: Vec::new(),
+        };
+        world.start_node();
+        world.schedule(world.now + SILENCE_CHECK, Event::LookForSilence);
+        world
+    }
+
+    /// Starts the node, with the registrations and records of its earlier life.
+    pub fn start_node(&mut self) {
+        let WorldConfig { directory, settings, registrar, limits, .. } = self.config.clone();
+        let listener =
+            Listener { id: ListenerId(0), transport: Transport::Udp, bound: NODE, advertised: None };
+        let silence = settings.silence;
+        let settings = Settings { listeners: vec![listener], ..settings };
+        let config = ExchangeConfig {
+            settings,
+            registrar,
+            limits,
+            directory: Arc::new(directory),
+            secret: [7; 32],
+            random: self.random.fork(),
+        };
+        self.life += 1;
+        let now = self.moment();
+        self.node.start(config, Engine::new(NODE.ip(), silence), now);
+        self.drain_node();
+    }
+
+    /// The node dies: calls, transactions and ports are gone, facts stay.
+    pub fn crash_node(&mut self) {
+        self.node.crash();
+        self.node_wakes_at = None;
+    }
+
+    /// A phone of `line` is switched on.
+    pub fn add_phone(&mut self, line: &str, habits: Habits) -> PhoneId {
+        let id = PhoneId(self.phones.len());
+        let number = u32::try_from(id.0 + 1).expect("few phones");
+        let address = address_of(id.0, 0);
+        let password = format!("pw-{line}");
+        let random = self.random.fork();
+        let phone = Phone::new(number, line, DOMAIN, &password, address, NODE, habits, random, self.now);
+        self.phones.push(phone);
+        self.outside.push(address);
+        self.phone_wakes_at.push(None);
+        self.by_ip.insert(address.ip(), id);
+        self.settle_phone(id);
+        id
+    }
+
+    /// A phone.
+    pub fn phone(&self, id: PhoneId) -> &Phone {
+        &self.phones[id.0]
+    }
+
+    /// All phones.
+    pub fn phones(&self) -> impl Iterator<Item = (PhoneId, &Phone)> {
+        self.phones.iter().enumerate().map(|(index, phone)| (PhoneId(index), phone))
+    }
+
+    /// The user does something with a phone.
+    pub fn act<T>(&mut self, id: PhoneId, act: impl FnOnce(&mut Phone, Instant) -> T) -> T {
+        let now = self.now;
+        let result = act(&mut self.phones[id.0], now);
+        self.settle_phone(id);
+        result
+    }
+
+    /// A NAT shows another address of the phone from now on; the phone knows nothing of it.
+    pub fn rebind(&mut self, id: PhoneId, generation: u8) {
+        let outside = address_of(id.0, generation);
+        self.by_ip.remove(&self.outside[id.0].ip());
+        self.by_ip.insert(outside.ip(), id);
+        self.outside[id.0] = outside;
+    }
+
+    /// A phone that was off comes back at another address and registers.
+    pub fn come_back(&mut self, id: PhoneId, generation: u8) {
+        self.rebind(id, generation);
+        let address = self.outside[id.0];
+        self.act(id, |phone, now| phone.come_back(address, now));
+    }
+
+    /// Loses certain messages between a phone and the node: after `spare` of them, `times` of them.
+    pub fn lose(&mut self, phone: PhoneId, to_node: bool, label: &str, spare: usize, times: usize) {
+        self.losses.push(Loss { phone, to_node, label: label.into(), spare, times });
+    }
+
+    /// The time.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The time, with the date.
+    pub fn moment(&self) -> Moment {
+        let passed = self.now.saturating_since(Instant::from_driver_nanos(1_000_000_000));
+        Moment { instant: self.now, utc: START.saturating_add(passed) }
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.events.peek().is_some_and(|Reverse(next)| next.at <= end) {
+            let Some(Reverse(Scheduled { at, event, .. })) = self.events.pop() else { break };
+            self.now = self.now.max(at);
+            self.happen(event);
+        }
+        self.now = end;
+    }
+
+    /// Lets seconds pass.
+    pub fn run_secs(&mut self, seconds: u64) {
+        self.run_for(Duration::from_secs(seconds));
+    }
+
+    /// Lets time pass until `done`, at most `limit`; whether it came to be.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if self.now >= end {
+                return false;
+            }
+            self.run_for(Duration::from_millis(100));
+        }
+        true
+    }
+
+    /// Something happens to the node from outside.
+    pub fn tell_node(&mut self, input: Input) {
+        let now = self.moment();
+        if let Some(node) = &mut self.node.running {
+            node.exchange.handle(input, now);
+        }
+        self.drain_node();
+    }
+
+    /// A datagram reaches the node from anywhere.
+    pub fn inject(&mut self, from: SocketAddr, bytes: Bytes) {
+        self.schedule(self.now, Event::ToNode { from, bytes });
+    }
+
+    /// The directory is replaced.
+    pub fn set_directory(&mut self, directory: Directory) {
+        self.config.directory = directory.clone();
+        self.tell_node(Input::Directory(Arc::new(directory)));
+    }
+
+    /// What the node has written down.
+    pub const fn state(&self) -> &NodeState {
+        &self.node.state
+    }
+
+    /// The node's exchange, if it runs.
+    pub fn exchange(&self) -> Option<&Exchange> {
+        self.node.running.as_ref().map(|running| &running.exchange)
+    }
+
+    /// How much of everything the node has.
+    pub fn gauges(&self) -> Gauges {
+        self.exchange().map(Exchange::gauges).unwrap_or_default()
+    }
+
+    /// Media endpoints and ports that are open.
+    pub fn media_sizes(&self) -> (usize, usize) {
+        self.node.running.as_ref().map_or((0, 0), |running| running.engine.sizes())
+    }
+
+    /// The next requests for ports will fail.
+    pub fn refuse_ports(&mut self, times: usize) {
+        if let Some(node) = &mut self.node.running {
+            node.engine.refuse_opens = times;
+        }
+    }
+
+    /// Whatever rule was broken, anywhere.
+    pub fn violations(&self) -> Vec<String> {
+        let of_phones = self.phones().flat_map(|(id, phone)| {
+            phone.violations.iter().map(move |text| format!("phone {}: {text}", id.0))
+        });
+        self.node.state.violations.iter().cloned().chain(of_phones).collect()
+    }
+
+    /// What is still open although all calls should be over; empty: nothing.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let gauges = self.gauges();
+        if gauges.calls > 0 || gauges.transactions > 0 || gauges.tables != [0; 5] {
+            found.push(format!(
+                "calls {}, transactions {}, clients/INVITEs/tags/endpoints/questions {:?}",
+                gauges.calls, gauges.transactions, gauges.tables
+            ));
+        }
+        if self.media_sizes() != (0, 0) {
+            found.push(format!("media endpoints and ports {:?}", self.media_sizes()));
+        }
+        if !self.node.state.open.is_empty() {
+            found.push(format!("calls without record: {}", self.node.state.open.len()));
+        }
+        if !self.node.state.lines.is_empty() {
+            found.push(format!("lines not idle: {:?}", self.node.state.lines));
+        }
+        found
+    }
+
+    fn schedule(&mut self, at: Instant, event: Event) {
+        self.next_number += 1;
+        self.events.push(Reverse(Scheduled { at, number: self.next_number, event }));
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::ToNode { from, bytes } => {
+                let flow = Flow {
+                    listener: ListenerId(0),
+                    transport: Transport::Udp,
+                    local: NODE,
+                    remote: from,
+                    connection: None,
+                };
+                self.tell_node(Input::Received { flow, bytes });
+            }
+            Event::ToPhone { at, bytes } => self.deliver(at, bytes),
+            Event::Sound { from, to, sound } => self.carry_sound(from, to, sound),
+            Event::Media { life, event } if life == self.life => self.tell_node(Input::Media(event)),
+            Event::Answer { life, answer } if life == self.life => self.tell_node(Input::Answer(answer)),
+            Event::Media { .. } | Event::Answer { .. } => {}
+            Event::WakeNode => {
+                if self.node_wakes_at.take_if(|at| *at <= self.now).is_some() {
+                    self.note_spin();
+                    self.tell_node(Input::Timeout);
+                }
+            }
+            Event::WakePhone(id) => {
+                let now = self.now;
+                if self.phone_wakes_at[id.0].take_if(|at| *at <= now).is_some() {
+                    self.phones[id.0].handle_timeout(now);
+                    self.settle_phone(id);
+                }
+            }
+            Event::LookForSilence => {
+                let now = self.now;
+                let events =
+                    self.node.running.as_mut().map_or(Vec::new(), |node| node.engine.find_silence(now));
+                for event in events {
+                    self.tell_node(Input::Media(event));
+                }
+                self.schedule(now + SILENCE_CHECK, Event::LookForSilence);
+            }
+        }
+    }
+
+    /// After its deadline a core's next one lies ahead; otherwise its driver would spin.
+    fn note_spin(&mut self) {
+        if self.spins.0 == self.now {
+            self.spins.1 += 1;
+            assert!(self.spins.1 < SPIN_MAX, "seed {}: the node spins", self.config.seed);
+        } else {
+            self.spins = (self.now, 0);
+        }
+    }
+
+    fn deliver(&mut self, at: SocketAddr, bytes: Bytes) {
+        match self.by_ip.get(&at.ip()).copied().filter(|id| self.outside[id.0] == at) {
+            Some(id) => {
+                let now = self.now;
+                self.phones[id.0].receive(bytes, now);
+                self.settle_phone(id);
+            }
+            None => self.sent_nowhere.push((at, bytes)),
+        }
+    }
+
+    fn carry_sound(&mut self, from: SocketAddr, to: SocketAddr, sound: SoundPacket) {
+        if to.ip() != NODE.ip() {
+            if let Some(id) = self.by_ip.get(&to.ip()).copied() {
+                self.phones[id.0].hear(to.port(), &sound);
+            }
+            return;
+        }
+        let now = self.now;
+        let Some(node) = &mut self.node.running else { return };
+        if let Some((from, to)) = node.engine.relay(to, from, &sound, now) {
+            self.send_sound(from, to, sound);
+        }
+    }
+
+    fn send_sound(&mut self, from: SocketAddr, to: SocketAddr, sound: SoundPacket) {
+        for delay in self.faults.arrivals(&mut self.random) {
+            self.schedule(self.now + delay, Event::Sound { from, to, sound });
+        }
+    }
+
+    /// Takes from a phone what it sends, and plans its next look.
+    fn settle_phone(&mut self, id: PhoneId) {
+        self.phones[id.0].pump(self.now);
+        let outside = self.outside[id.0];
+        while let Some(sent) = self.phones[id.0].poll_sent() {
+            match sent {
+                Sent::Signal(bytes) => {
+                    if self.is_lost(id, true, &bytes) {
+                        continue;
+                    }
+                    for delay in self.faults.arrivals(&mut self.random) {
+                        let event = Event::ToNode { from: outside, bytes: bytes.clone() };
+                        self.schedule(self.now + delay, event);
+                    }
+                }
+                Sent::Sound { from_port, to, sound } => {
+                    self.send_sound(SocketAddr::new(outside.ip(), from_port), to, sound);
+                }
+            }
+        }
+        if let Some(at) = self.phones[id.0].deadline()
+            && self.phone_wakes_at[id.0].is_none_or(|wakes_at| at < wakes_at)
+        {
+            let at = at.max(self.now);
+            self.phone_wakes_at[id.0] = Some(at);
+            self.schedule(at, Event::WakePhone(id));
+        }
+    }
+
+    fn is_lost(&mut self, phone: PhoneId, to_node: bool, bytes: &Bytes) -> bool {
+        if self.losses.is_empty() {
+            return false;
+        }
+        let label = label(bytes);
+        self.losses.iter_mut().any(|loss| loss.takes(phone, to_node, &label))
+    }
+
+    /// Does what the node wants done, until it wants nothing more.
+    fn drain_node(&mut self) {
+        loop {
+            let Some(Running { exchange, .. }) = &mut self.node.running else { return };
+            match exchange.poll_output() {
+                Output::Transmit { to, bytes, .. } => {
+                    let at = to.remote();
+                    let phone = self.by_ip.get(&at.ip()).copied();
+                    if phone.is_some_and(|phone| self.is_lost(phone, false, &bytes)) {
+                        continue;
+                    }
+                    for delay in self.faults.arrivals(&mut self.random) {
+                        self.schedule(self.now + delay, Event::ToPhone { at, bytes: bytes.clone() });
+                    }
+                }
+                Output::Media(command) => self.command_engine(command),
+                Output::Ask(ask) => self.answer(ask),
+                Output::Fact(fact) => self.node.state.take(fact),
+                Output::Timeout(at) => {
+                    if let Some(at) = at
+                        && self.node_wakes_at.is_none_or(|wakes_at| at < wakes_at)
+                    {
+                        let at = at.max(self.now);
+                        self.node_wakes_at = Some(at);
+                        self.schedule(at, Event::WakeNode);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn command_engine(&mut self, command: MediaCommand) {
+        let now = self.now;
+        let Some(node) = &mut self.node.running else { return };
+        if let Some(event) = node.engine.command(command, now) {
+            self.schedule(now + HELPER_DELAY, Event::Media { life: self.life, event });
+        }
+    }
+
+    fn answer(&mut self, ask: Ask) {
+        let answer = match ask {
+            Ask::Locate { id, host, port, .. } => {
+                let hop = |ip: IpAddr| Hop {
+                    transport: Transport::Udp,
+                    remote: SocketAddr::new(ip, port.unwrap_or(5060)),
+                    local: NODE.ip(),
+                    listener: ListenerId(0),
+                };
+                Answer::Located { id, hops: host.parse().ok().map(hop).into_iter().collect() }
+            }
+            Ask::Wake { id, .. } => Answer::Woken { id, accepted: true },
+        };
+        self.schedule(self.now + HELPER_DELAY, Event::Answer { life: self.life, answer });
+    }
+}
+
+/// The address of the `index`th phone; each generation is another network.
+pub fn address_of(index: usize, generation: u8) -> SocketAddr {
+    let last = u8::try_from(index + 1).expect("few phones");
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113_u8.wrapping_add(generation), last)), 5060)
+}
