@@ -31,6 +31,7 @@ use std::{sync::Arc, time::Duration};
 
 use offhook_store::Store;
 
+pub use clock::parse_time;
 pub use control::NodeControl;
 pub use problem::Problem;
 pub use server::{openapi, openapi_json, router, serve};

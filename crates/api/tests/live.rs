@@ -13,7 +13,7 @@ use offhook_api::{Settings, control::Direction, control::TracedMessage};
 use offhook_base::{DataSubject, Personal};
 use offhook_switch::{
     fact::{Fact, What},
-    record::{CallId, CallRecord, EndCause, EndedBy},
+    record::{CallId, CallRecord},
     summary::RegistrationSummary,
 };
 use reqwest::{Method, StatusCode};
@@ -151,31 +151,17 @@ async fn a_trace_shows_the_messages_of_its_filter_and_ends_with_the_node() {
     assert_eq!(trace.chunk().await.unwrap(), None);
 }
 
-fn record(seed: u64, caller_name: &str) -> Arc<CallRecord> {
-    let party = |text: &str| Personal::new(text.to_string(), DataSubject::Caller);
-    let started = offhook_base::UtcMillis(NOW.0 + seed.cast_signed() * 1000);
-    Arc::new(CallRecord {
-        id: CallId::new(started, &mut offhook_base::Random::from_number(seed)),
-        tenant: "default".into(),
-        caller: party("sip:101@example.org"),
-        caller_name: Some(party(caller_name)),
-        callee: party("sip:102@example.org"),
-        started,
-        ringing: None,
-        answered: Some(started),
-        ended: offhook_base::UtcMillis(started.0 + 1500),
-        ended_by: EndedBy::Caller,
-        cause: EndCause::HungUp,
-        sip_status: 200,
-        q850: 16,
-        legs: Vec::new(),
-    })
+/// A record whose caller shows `name`.
+fn named(seed: u64, name: &str) -> Arc<CallRecord> {
+    let mut record = Arc::unwrap_or_clone(support::record(seed));
+    record.caller_name = Some(Personal::new(name.into(), DataSubject::Caller));
+    Arc::new(record)
 }
 
 #[tokio::test]
 async fn records_are_filtered_paged_and_exported_and_the_access_is_logged() {
     let world = World::new().await;
-    world.store.write_records(&[record(1, "Anna"), record(2, "=1+1"), record(3, "Ben, jr.")]).await.unwrap();
+    world.store.write_records(&[named(1, "Anna"), named(2, "=1+1"), named(3, "Ben, jr.")]).await.unwrap();
     let (status, page) = world.get("/api/v1/records?limit=2&reason=ticket+7").await;
     assert_eq!((status, page["items"].as_array().unwrap().len()), (StatusCode::OK, 2), "{page}");
     assert_eq!(page["items"][0]["talk_ms"], 1500);

@@ -15,7 +15,7 @@ use offhook_base::{DataSubject, Personal, Random, UtcMillis};
 use offhook_store::{Author, Store};
 use offhook_switch::{
     fact::Fact,
-    record::CallId,
+    record::{CallId, CallRecord, EndCause, EndedBy},
     summary::{CallPhase, CallSummary, LineSummary, RegistrationSummary},
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -181,4 +181,26 @@ pub async fn json_of(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     let text = response.text().await.unwrap();
     (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect(&text) })
+}
+
+/// The record of an answered call of 1.5 s; a greater seed begins later.
+pub fn record(seed: u64) -> Arc<CallRecord> {
+    let party = |text: &str| Personal::new(text.to_string(), DataSubject::Caller);
+    let started = UtcMillis(NOW.0 + seed.cast_signed() * 1000);
+    Arc::new(CallRecord {
+        id: CallId::new(started, &mut Random::from_number(seed)),
+        tenant: "default".into(),
+        caller: party("sip:101@example.org"),
+        caller_name: None,
+        callee: party("sip:102@example.org"),
+        started,
+        ringing: None,
+        answered: Some(started),
+        ended: UtcMillis(started.0 + 1500),
+        ended_by: EndedBy::Caller,
+        cause: EndCause::HungUp,
+        sip_status: 200,
+        q850: 16,
+        legs: Vec::new(),
+    })
 }
