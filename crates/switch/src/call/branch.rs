@@ -33,6 +33,9 @@ use crate::{
 /// Times one device's INVITE is sent again because it asked for credentials or a longer session interval.
 const ATTEMPTS_MAX: u8 = 3;
 
+/// What an INVITE without offer supports.
+const SUPPORTED_BY_LATE_OFFER: &str = "timer";
+
 /// What the losing devices are told (RFC 3326 §3.1).
 const ANSWERED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
@@ -59,7 +62,10 @@ impl Call {
         writer.header(&HeaderName::CSeq, format_args!("{} INVITE", branch.cseq));
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Allow, ALLOW);
-        writer.header(&HeaderName::Supported, SUPPORTED);
+        // RFC 3262 §5: a reliable response would have to bring the late offer, and its PRACK the answer. The answer comes
+        // from the caller, who does not make it before its ACK.
+        let supported = if self.offer.is_some() { SUPPORTED } else { SUPPORTED_BY_LATE_OFFER };
+        writer.header(&HeaderName::Supported, supported);
         branch.session_offer.write(&mut writer);
         writer.header(&HeaderName::UserAgent, &services.settings.product);
         if branch.way.peer().is_some() {
@@ -227,7 +233,15 @@ impl Call {
             tracing::debug!(leg = index, "2xx without tag or Contact");
             return;
         };
-        leg.dialog = Some(dialog);
+        match &mut leg.dialog {
+            // The early dialog has counted on, with every PRACK.
+            Some(early) if early.id() == dialog.id() => {
+                if let Err(error) = early.confirm_by(response) {
+                    tracing::debug!(%error, "Contact of a 2xx left aside");
+                }
+            }
+            known => *known = Some(dialog),
+        }
         leg.invite_cseq = branch.cseq;
         leg.allows_update |= allows_update(response.headers());
         if !won {
@@ -265,9 +279,8 @@ impl Call {
 
     /// A device answered too late: thank it and hang up.
     fn release_loser(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
-        self.send_ack(services, index, None);
-        self.send_bye(services, index, Some(ANSWERED_ELSEWHERE), now);
-        self.end_leg(services, index, None, now);
+        let reason = matches!(self.stage, Stage::Established { .. }).then_some(ANSWERED_ELSEWHERE);
+        self.leave(services, index, reason, now);
     }
 
     /// Acknowledges the leg's latest 2xx to an INVITE of ours, with an answer where it brought the offer.
@@ -294,7 +307,10 @@ impl Call {
         let hunted = self.leg(index).is_hunted();
         if hunted && status.is_redirection() {
             let ways = self.redirected_ways(services, index, response, now);
-            self.hunt.redirect(ways);
+            if self.hunt.redirect(ways) == 0 {
+                // Where it points the node does not go, and the caller cannot: its 3xx would name no contact.
+                return self.branch_refused(services, index, StatusCode::TEMPORARILY_UNAVAILABLE, now);
+            }
         }
         self.branch_refused(services, index, status, now);
     }
@@ -347,7 +363,7 @@ impl Call {
     /// The contacts of a 3xx as ways, best first. Only lines of the tenant and what the redirecting line itself may call
     /// are followed; otherwise a phone could send its callers anywhere.
     fn redirected_ways(
-        &self,
+        &mut self,
         services: &Services,
         index: LegIndex,
         response: &Response,
@@ -369,6 +385,7 @@ impl Call {
                 if self.tried.contains(&target.binding) {
                     continue;
                 }
+                self.tried.push(target.binding);
                 let end = WayEnd::Line(line.clone());
                 ways.push(Way { request_uri: target.request_uri, destination, route: target.path, end });
             }
@@ -396,7 +413,9 @@ impl Call {
                 self.cancel_branches(services, None, now);
             }
         }
-        if !self.legs.iter().any(super::Leg::is_hunted) {
+        // A winner may still wait for the caller's PRACK before it is announced.
+        let won = |leg: &super::Leg| leg.branch.is_some() && leg.state == LegState::Up;
+        if !self.legs.iter().any(|leg| leg.is_hunted() || won(leg)) {
             self.next_group(services, now);
         }
     }
@@ -473,6 +492,13 @@ impl Call {
         self.decide(Verdict { by, cause, status }, now);
         self.answer_failure(services, status, now);
         self.cancel_branches(services, None, now);
+        // A device may have answered already, and wait for the caller's PRACK with us.
+        for index in 0..self.legs.len() {
+            if self.legs[index].branch.is_some() && self.legs[index].state == LegState::Up {
+                let number = self.legs[index].index;
+                self.leave(services, number, None, now);
+            }
+        }
         self.close(services, now);
     }
 

@@ -47,6 +47,11 @@ impl Call {
         let answer = leg.session.theirs().filter(|_| early_answer && !facing.described);
         let description = answer.map(|answer| caller.session.describe(answer, &mut services.random));
         let requires = self.request.headers().require().any(|option| option == "100rel");
+        if requires && self.offer.is_none() {
+            // RFC 3262 §5: the first reliable response to a late offer has to make the offer, and the branches of a hunt
+            // would make several. The 200 will.
+            return;
+        }
         // A description decides something only in a reliable response; a bare 180 does not deserve a PRACK.
         let reliable = requires || (description.is_some() && self.request.headers().supports("100rel"));
         let contact = services.contact(&caller.destination, Some(&self.callee_user));
@@ -237,7 +242,8 @@ impl Call {
         if self.modify.is_some() {
             return self.modify_acknowledged(services, leg, ack, now);
         }
-        if self.legs[usize::from(other)].ack.is_some() {
+        let late = leg == CALLER && self.offer.is_none() && self.legs[usize::from(other)].ack.is_none();
+        if !late {
             return;
         }
         // A late offer: the answer comes with the ACK and goes on with ours.

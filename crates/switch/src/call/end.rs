@@ -29,8 +29,7 @@ impl Call {
             self.cancel_branches_because(services, None, cancel.headers().first(&HeaderName::Reason), now);
             self.fail(services, EndedBy::Caller, StatusCode::REQUEST_TERMINATED, EndCause::Cancelled, now);
         } else {
-            // A re-INVITE was cancelled: it is refused, the session stays.
-            self.finish_modify(services, StatusCode::REQUEST_TERMINATED, now);
+            self.modify_cancelled(services, now);
         }
     }
 
@@ -111,11 +110,26 @@ impl Call {
         for index in 0..self.legs.len() {
             if self.legs[index].state == LegState::Up {
                 let number = self.legs[index].index;
-                self.send_bye(services, number, reason, now);
-                self.end_leg(services, number, None, now);
+                self.leave(services, number, reason, now);
             }
         }
         self.close(services, now);
+    }
+
+    /// Ends a leg that has answered: by ACK, if its 2xx had none yet (RFC 3261 §13.2.2.4), and BYE.
+    pub(super) fn leave(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        reason: Option<&str>,
+        now: Moment,
+    ) {
+        let leg = &self.legs[usize::from(index)];
+        if leg.branch.is_some() && leg.ack.is_none() {
+            self.send_ack(services, index, None);
+        }
+        self.send_bye(services, index, reason, now);
+        self.end_leg(services, index, None, now);
     }
 
     /// An operator, or the node's shutdown, ends the call.
@@ -200,8 +214,15 @@ impl Call {
             if leg.state != LegState::Cancelling {
                 let status = if leg.index == CALLER { status } else { None };
                 self.end_leg(services, leg.index, status, now);
-            } else if let Some(endpoint) = self.legs[index].session.take_endpoint() {
-                services.media(MediaCommand::Close { endpoint });
+            } else {
+                let number = leg.index;
+                if let Some(endpoint) = self.legs[index].session.take_endpoint() {
+                    services.media(MediaCommand::Close { endpoint });
+                }
+                // The record does not wait for the answer to the CANCEL.
+                if let Some(account) = &mut self.account {
+                    account.leg_ended(number, Some(StatusCode::REQUEST_TERMINATED.as_u16()), now.utc);
+                }
             }
         }
         self.conclude(services, now);
@@ -292,6 +313,8 @@ impl Call {
                     services.respond(*key, bytes, now);
                 }
             }
+            // The early dialog of a branch that lost.
+            Some(ProvisionalEvent::GiveUp) if self.invite.is_none() => {}
             Some(ProvisionalEvent::GiveUp) => {
                 // RFC 3262 §3: without PRACK the INVITE is rejected.
                 self.fail(services, EndedBy::Caller, StatusCode::SERVER_TIMEOUT, EndCause::Vanished, now);

@@ -207,7 +207,11 @@ impl Call {
                 services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
             }
             Method::Prack if faces_caller => self.handle_prack(services, leg, &pending, now),
-            Method::Prack => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
+            // RFC 3262 §3: a PRACK may come after the final response.
+            Method::Prack => match self.other(leg).filter(|_| leg == CALLER) {
+                Some(callee) => self.handle_prack(services, callee, &pending, now),
+                None => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
+            },
             _ if faces_caller || self.other(leg).is_none() => {
                 self.handle_early_request(services, &pending, now)
             }
@@ -229,7 +233,7 @@ impl Call {
         let status = response.status();
         match purpose {
             ClientUse::Invite => self.handle_invite_response(services, leg, response, now),
-            ClientUse::Modify => self.modify_answered(services, leg, response, now),
+            ClientUse::Modify => self.modify_answered(services, leg, key, response, now),
             ClientUse::Refresh => self.refresh_answered(services, leg, status, Some(response), now),
             ClientUse::Relay => self.relay_answered(services, key, status, Some(response), now),
             ClientUse::Bye if status.is_final() => self.bye_ended(leg),
@@ -249,7 +253,7 @@ impl Call {
     ) {
         match purpose {
             ClientUse::Invite => self.invite_unanswered(services, leg, status, now),
-            ClientUse::Modify => self.modify_failed(services, leg, StatusCode::REQUEST_TIMEOUT, now),
+            ClientUse::Modify => self.modify_unanswered(services, leg, key, now),
             ClientUse::Refresh => {
                 self.refresh_answered(services, leg, StatusCode::REQUEST_TIMEOUT, None, now);
             }

@@ -41,6 +41,8 @@ pub struct Modify {
     pending: Pending,
     /// What it offers; `None`: the other side shall (a re-INVITE without description).
     offer: Option<SessionDescription>,
+    /// What the other leg had been told before.
+    before: Option<Bytes>,
     step: Step,
 }
 
@@ -48,8 +50,8 @@ pub struct Modify {
 enum Step {
     /// More ports are being opened.
     Opening,
-    /// The other leg was asked.
-    Asked,
+    /// The other leg was asked, in this transaction.
+    Asked(ClientKey),
     /// A late offer was passed back; its answer comes with the ACK.
     AwaitingAck,
 }
@@ -85,17 +87,18 @@ impl Call {
         if matches!(description, Description::Malformed) {
             return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
         }
-        if self.is_refresh(leg, pending.request.method(), &description) {
-            return self.answer_refresh(services, leg, &pending, now);
-        }
         // RFC 3261 §14.1, RFC 3311 §5.2: one offer at a time, on either side of the node.
         let busy = self.modify.is_some()
             || [leg, other].iter().any(|&index| {
                 let leg = &self.legs[usize::from(index)];
                 leg.refresh.is_some() || leg.accepted.is_some()
             });
-        if busy {
+        let bare = *pending.request.method() == Method::Update && matches!(description, Description::None);
+        if busy && !bare {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
+        }
+        if self.is_refresh(leg, pending.request.method(), &description) {
+            return self.answer_refresh(services, leg, &pending, now);
         }
         let offer = match description {
             Description::Sdp(offer) if offer.needs_dtls() => {
@@ -108,7 +111,8 @@ impl Call {
             services.owners.invite_received(pending.key, self.key);
         }
         let streams = offer.as_ref().map_or(0, |offer| offer.media().len()).min(STREAMS_MAX);
-        self.modify = Some(Modify { from: leg, pending, offer, step: Step::Opening });
+        let before = self.legs[usize::from(other)].session.ours().cloned();
+        self.modify = Some(Modify { from: leg, pending, offer, before, step: Step::Opening });
         let mut opening = false;
         for index in [leg, other] {
             let session = &self.legs[usize::from(index)].session;
@@ -169,7 +173,7 @@ impl Call {
         let description = offer.as_ref().map(|offer| target.session.describe(offer, &mut services.random));
         let client = self.send_offer(services, other, &method, description.as_ref(), ClientUse::Modify, now);
         match (client, &mut self.modify) {
-            (Some(_), Some(modify)) => modify.step = Step::Asked,
+            (Some(client), Some(modify)) => modify.step = Step::Asked(client),
             _ => self.finish_modify(services, StatusCode::SERVER_INTERNAL_ERROR, now),
         }
     }
@@ -214,6 +218,7 @@ impl Call {
         &mut self,
         services: &mut Services,
         index: LegIndex,
+        key: ClientKey,
         response: &Response,
         now: Moment,
     ) {
@@ -222,7 +227,12 @@ impl Call {
         if status.is_provisional() {
             return;
         }
-        if status.is_success() && is_invite && self.repeat_ack(services, index) {
+        if !self.asks_by(key) {
+            // The call ended meanwhile, or the 2xx came again; that of a late offer waits for the answer.
+            let waits = matches!(&self.modify, Some(Modify { step: Step::AwaitingAck, .. }));
+            if !waits && status.is_success() && is_invite && !self.repeat_ack(services, index) {
+                self.send_ack(services, index, None);
+            }
             return;
         }
         if !status.is_success() {
@@ -278,13 +288,37 @@ impl Call {
         leg.timer = agreed.map(|agreement| SessionTimer::new(agreement, now.instant));
     }
 
-    pub(super) fn modify_failed(
+    /// Whether `key` is the transaction by which the other leg was asked.
+    fn asks_by(&self, key: ClientKey) -> bool {
+        matches!(&self.modify, Some(Modify { step: Step::Asked(client), .. }) if *client == key)
+    }
+
+    /// The other leg never answered the offer.
+    pub(super) fn modify_unanswered(
         &mut self,
         services: &mut Services,
         index: LegIndex,
-        status: StatusCode,
+        key: ClientKey,
         now: Moment,
     ) {
+        if self.asks_by(key) {
+            self.modify_failed(services, index, StatusCode::REQUEST_TIMEOUT, now);
+        }
+    }
+
+    /// A re-INVITE was cancelled: so is the one that passed it on, and its final response decides. Where nothing was
+    /// asked yet it is refused at once, and the session stays.
+    pub(super) fn modify_cancelled(&mut self, services: &mut Services, now: Moment) {
+        match &self.modify {
+            Some(Modify { step: Step::Asked(client), .. }) => {
+                services.layer.cancel(*client, None, now.instant);
+            }
+            Some(_) => self.finish_modify(services, StatusCode::REQUEST_TERMINATED, now),
+            None => {}
+        }
+    }
+
+    fn modify_failed(&mut self, services: &mut Services, index: LegIndex, status: StatusCode, now: Moment) {
         // RFC 5057 §5.1: these end the dialog, the others only the request.
         if matches!(status.as_u16(), 408 | 481) {
             let by = self.party(index);
@@ -296,9 +330,11 @@ impl Call {
 
     /// Refuses the offer that is under way; the session stays as it was (RFC 3261 §14.2).
     pub(super) fn finish_modify(&mut self, services: &mut Services, status: StatusCode, now: Moment) {
-        if let Some(modify) = self.modify.take()
-            && !matches!(modify.step, Step::AwaitingAck)
-        {
+        let Some(modify) = self.modify.take() else { return };
+        if let Some(other) = self.other(modify.from) {
+            self.leg(other).session.take_back(modify.before);
+        }
+        if !matches!(modify.step, Step::AwaitingAck) {
             services.refuse(&modify.pending, status, now);
         }
     }

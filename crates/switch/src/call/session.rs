@@ -56,6 +56,16 @@ impl LegSession {
         self.endpoint.is_none() || self.ports.len() >= streams
     }
 
+    /// Whether the engine has ever opened ports for it.
+    pub const fn was_opened(&self) -> bool {
+        !self.ports.is_empty()
+    }
+
+    /// Takes back the last description: it was refused, what was said before is in force again.
+    pub fn take_back(&mut self, before: Option<Bytes>) {
+        self.ours = before;
+    }
+
     /// The engine has opened the ports.
     pub fn opened(&mut self, ports: Vec<u16>) {
         self.ports = ports;

@@ -360,14 +360,16 @@ impl Call {
                     self.send_invite(services, leg, now);
                 }
             }
-            MediaEvent::OpenFailed { .. } if matches!(self.stage, Stage::Established { .. }) => {
+            MediaEvent::OpenFailed { .. } if self.leg(leg).session.was_opened() => {
                 // No ports for a stream that was added: the offer is refused, the call goes on.
                 self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
             }
-            MediaEvent::OpenFailed { .. } => {
+            MediaEvent::OpenFailed { endpoint, .. } => {
                 self.reports_due -= 1;
-                if let Some(endpoint) = self.leg(leg).session.take_endpoint() {
-                    services.owners.endpoint_ended(endpoint);
+                services.owners.endpoint_ended(endpoint);
+                self.leg(leg).session.take_endpoint();
+                if matches!(self.stage, Stage::Established { .. }) {
+                    return; // the ports of a branch that lost meanwhile
                 }
                 self.fail(
                     services,

@@ -4,6 +4,7 @@
 //! Contract: one [`Input`] with the time, then [`Exchange::poll_output`] until [`Output::Timeout`].
 
 mod calls;
+mod courier;
 pub mod event;
 mod incoming;
 pub mod owners;
@@ -19,7 +20,7 @@ use offhook_edge::{Edge, EdgeLimits};
 use offhook_sip::transaction::{self, LayerConfig, TransactionLayer};
 
 pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
-use self::{calls::Calls, owners::Owners, services::Services};
+use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services};
 use crate::{
     directory::Directory,
     fact::StoredBinding,
@@ -56,6 +57,7 @@ pub struct ExchangeConfig {
 pub struct Exchange {
     services: Services,
     calls: Calls,
+    couriers: Couriers,
     edge: Edge,
     gate: Gate,
     draining: bool,
@@ -85,6 +87,7 @@ impl Exchange {
                 outputs: VecDeque::new(),
             },
             calls: Calls::default(),
+            couriers: Couriers::default(),
             edge: Edge::new(&limits),
             gate,
             draining: false,
@@ -216,6 +219,7 @@ impl Exchange {
     pub fn gauges(&self) -> Gauges {
         Gauges {
             calls: self.calls.len(),
+            messages: self.couriers.len(),
             bindings: self.services.registrar.len(),
             transactions: self.services.layer.len(),
             tables: self.services.owners.sizes(),
@@ -231,6 +235,8 @@ impl Exchange {
 pub struct Gauges {
     /// Calls, those included that only wait for their last transactions.
     pub calls: usize,
+    /// Messages on their way outside of calls.
+    pub messages: usize,
     /// Contacts.
     pub bindings: usize,
     /// Transactions.

@@ -14,7 +14,7 @@ use offhook_sip::{
     uri::Uri,
 };
 
-use super::{Exchange, owners::DialogEnd};
+use super::{Exchange, courier::Letter, owners::DialogEnd};
 use crate::{
     call::{
         Call, Start,
@@ -91,6 +91,7 @@ impl Exchange {
             Method::Register => self.register(&incoming, now),
             Method::Invite => self.invite(incoming, now),
             Method::Options => self.answer_options(&incoming, now),
+            Method::Message => self.message(incoming, now),
             Method::Bye | Method::Prack | Method::Update | Method::Info => {
                 self.refused(Refusal::Stray, incoming.flow, now);
                 self.answer(&incoming, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, &[], now);
@@ -203,14 +204,16 @@ impl Exchange {
         }
     }
 
+    /// Who sends the request: a peer by its address, or a line by its credentials. `None`: it was answered.
+    fn caller(&mut self, incoming: &Incoming, now: Moment) -> Option<Caller> {
+        match self.services.directory.peer_at(incoming.flow.remote.ip()).cloned() {
+            Some(peer) => Some(Caller::Peer(peer)),
+            None => self.authenticate(incoming, now).map(|proof| Caller::Line(Arc::clone(proof.line()))),
+        }
+    }
+
     fn invite(&mut self, incoming: Incoming, now: Moment) {
-        let who = match self.services.directory.peer_at(incoming.flow.remote.ip()).cloned() {
-            Some(peer) => Caller::Peer(peer),
-            None => match self.authenticate(&incoming, now) {
-                Some(authenticated) => Caller::Line(Arc::clone(authenticated.line())),
-                None => return,
-            },
-        };
+        let Some(who) = self.caller(&incoming, now) else { return };
         if self.draining || self.calls.len() >= self.services.settings.calls {
             self.refused(Refusal::Overloaded, incoming.flow, now);
             return self.answer(
@@ -274,6 +277,26 @@ impl Exchange {
             }
         };
         self.start_call(incoming, who, offer, now);
+    }
+
+    /// A MESSAGE outside of calls goes to a line's devices. To peers none are sent: SMS gateways come later.
+    fn message(&mut self, incoming: Incoming, now: Moment) {
+        let Some(who) = self.caller(&incoming, now) else { return };
+        let Ok(uri) = incoming.request.parsed_uri() else {
+            return self.answer(&incoming, StatusCode::BAD_REQUEST, &[], now);
+        };
+        let user = uri.user_unescaped().unwrap_or_default().into_owned();
+        let line = match self.route(&who, &uri, &user, incoming.flow) {
+            Ok(Route::Line(line)) => line,
+            Ok(Route::Peer(_)) => return self.answer(&incoming, StatusCode::NOT_FOUND, &[], now),
+            Err(reason) => return self.answer(&incoming, reason.answer().0, &[], now),
+        };
+        let identity = self.identity(&who, incoming.request.headers(), incoming.flow);
+        let host = self.services.tenant_host(who.tenant(), &uri, incoming.flow.local.ip());
+        let to = format!("sip:{}@{host}", line.name).into();
+        let Incoming { key, request, .. } = incoming;
+        let letter = Letter { key, request: request.clone(), identity, to };
+        self.couriers.deliver(&mut self.services, letter, &who, &line, now);
     }
 
     fn start_call(

@@ -15,7 +15,10 @@ use crate::media::MediaEvent;
 
 impl Exchange {
     pub(super) fn response(&mut self, key: ClientKey, response: &Response, now: Moment) {
-        let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else { return };
+        let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else {
+            self.couriers.answered(&mut self.services, key, response.status(), Some(response), now);
+            return;
+        };
         self.with_call(call, |call, services| {
             call.handle_response(services, leg, purpose, key, response, now);
         });
@@ -33,7 +36,10 @@ impl Exchange {
     /// No answer to a request of ours, or no way to send it; or an ACK that never came.
     pub(super) fn no_answer(&mut self, key: TransactionKey, status: StatusCode, now: Moment) {
         let TransactionKey::Client(key) = key else { return };
-        let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else { return };
+        let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else {
+            self.couriers.answered(&mut self.services, key, status, None, now);
+            return;
+        };
         self.with_call(call, |call, services| call.handle_silence(services, leg, purpose, key, status, now));
     }
 
