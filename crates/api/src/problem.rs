@@ -14,15 +14,19 @@ use utoipa::ToSchema;
 pub struct Problem {
     /// What kind of problem, as a URN: `urn:offhook:problem:not-found`.
     #[serde(rename = "type")]
-    pub kind: String,
+    #[schema(value_type = String)]
+    pub kind: Box<str>,
     /// The kind in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The HTTP status.
     pub status: u16,
     /// What is wrong this time.
-    pub detail: String,
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
     /// What to do.
-    pub hint: String,
+    #[schema(value_type = String)]
+    pub hint: Box<str>,
     /// Every value that is wrong, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<ValueError>,
@@ -42,11 +46,11 @@ impl Problem {
         status: StatusCode,
         kind: &str,
         title: &str,
-        detail: impl Into<String>,
-        hint: impl Into<String>,
+        detail: impl Into<Box<str>>,
+        hint: impl Into<Box<str>>,
     ) -> Self {
         Self {
-            kind: format!("urn:offhook:problem:{kind}"),
+            kind: format!("urn:offhook:problem:{kind}").into(),
             title: title.into(),
             status: status.as_u16(),
             detail: detail.into(),
@@ -56,7 +60,7 @@ impl Problem {
     }
 
     /// 400: the request is not what the OpenAPI document describes.
-    pub fn malformed(detail: impl Into<String>) -> Self {
+    pub fn malformed(detail: impl Into<Box<str>>) -> Self {
         let hint = "see /api/v1/openapi.json for what is allowed";
         Self::new(StatusCode::BAD_REQUEST, "malformed", "Malformed request", detail, hint)
     }
@@ -83,7 +87,7 @@ impl Problem {
     }
 
     /// 409: it collides with what there is.
-    pub fn conflict(detail: impl Into<String>, hint: &str) -> Self {
+    pub fn conflict(detail: impl Into<Box<str>>, hint: &str) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail, hint)
     }
 
@@ -114,7 +118,7 @@ impl Problem {
     }
 
     /// 503: not now.
-    pub fn unavailable(detail: impl Into<String>, hint: &str) -> Self {
+    pub fn unavailable(detail: impl Into<Box<str>>, hint: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Unavailable", detail, hint)
     }
 }

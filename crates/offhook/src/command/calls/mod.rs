@@ -1,0 +1,70 @@
+//! `offhook calls`: a table, JSON, or a screen that lives.
+
+mod screen;
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::site::segment;
+use crate::{
+    cli::CallsArgs,
+    client::Client,
+    failure::Failure,
+    output,
+    pages::{self, field},
+};
+
+const HEADINGS: [&str; 5] = ["CALL", "FROM", "TO", "STATE", "TIME"];
+
+/// Shows the calls, or hangs one up.
+pub async fn run(client: &Client, args: &CallsArgs) -> Result<(), Failure> {
+    if let Some(call) = &args.hang_up {
+        client.command(Method::DELETE, &format!("/calls/{}", segment(call))).await?;
+        return output::line(&format!("Call {call} is being taken down."));
+    }
+    if args.json {
+        return output::json(&Value::Array(calls(client, args).await?));
+    }
+    if !args.once && io::stdout().is_terminal() && io::stdin().is_terminal() {
+        return screen::run(client, args).await;
+    }
+    output::table(&HEADINGS, rows(&calls(client, args).await?), "There are no calls.")
+}
+
+async fn calls(client: &Client, args: &CallsArgs) -> Result<Vec<Value>, Failure> {
+    let query: Vec<_> = args.tenant.iter().map(|tenant| ("tenant", tenant.clone())).collect();
+    pages::all(client, "/calls", &query, None).await
+}
+
+fn rows(calls: &[Value]) -> Vec<Vec<String>> {
+    let row = |call: &Value| {
+        vec![
+            field(call, "id"),
+            output::short_uri(&field(call, "caller")),
+            output::short_uri(&field(call, "callee")),
+            phase(&field(call, "phase")),
+            age(&field(call, "started")),
+        ]
+    };
+    calls.iter().map(row).collect()
+}
+
+/// The API's word, or a shorter one: a row with an id and two addresses shall fit 80 columns.
+fn phase(phase: &str) -> String {
+    if phase == "established" { "talking".into() } else { phase.into() }
+}
+
+/// How long ago `started` was.
+fn age(started: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
+    match offhook_api::parse_time(started) {
+        Some(started) => output::duration(now - started.0),
+        None => "-".into(),
+    }
+}

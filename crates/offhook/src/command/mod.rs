@@ -1,0 +1,94 @@
+//! The commands. All but `serve` and `config` are clients of the node's API.
+
+mod apply;
+mod calls;
+pub mod config;
+mod records;
+mod reference;
+pub mod serve;
+mod site;
+mod token;
+mod trace;
+
+use std::path::Path;
+
+use offhook_node::config::Config;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{
+    cli::{Command, RegistrationsArgs},
+    client::Client,
+    failure::Failure,
+    output,
+    pages::{self, field},
+};
+
+/// Carries out a command that talks to a node.
+pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> Result<(), Failure> {
+    let config = Config::load(config)?.config;
+    if let Command::Token(command) = command {
+        return token::run(&config, url, command).await;
+    }
+    let client = Client::new(&config, url)?;
+    match command {
+        Command::Line(command) => site::line::run(&client, command).await,
+        Command::Peer(command) => site::peer::run(&client, command).await,
+        Command::Tenant(command) => site::tenant(&client, command).await,
+        Command::User(command) => site::user(&client, command).await,
+        Command::Device(command) => site::device(&client, command).await,
+        Command::Apply(args) => apply::run(&client, &args).await,
+        Command::Registrations(args) => registrations(&client, &args).await,
+        Command::Calls(args) => calls::run(&client, &args).await,
+        Command::Records(args) => records::run(&client, &args).await,
+        Command::Trace(args) => trace::run(&client, &args).await,
+        Command::Status { json } => status(&client, json).await,
+        Command::Drain => drain(&client).await,
+        // Handled before: they need no node, or another way to it.
+        Command::Serve(_) | Command::Config(_) | Command::Token(_) => Ok(()),
+    }
+}
+
+async fn registrations(client: &Client, args: &RegistrationsArgs) -> Result<(), Failure> {
+    let query: Vec<_> = args.tenant.iter().map(|tenant| ("tenant", tenant.clone())).collect();
+    let bindings = pages::all(client, "/registrations", &query, None).await?;
+    if args.json {
+        return output::json(&Value::Array(bindings));
+    }
+    let row = |binding: &Value| {
+        vec![
+            format!("{}@{}", field(binding, "line"), field(binding, "tenant")),
+            output::short_uri(&field(binding, "contact")),
+            field(binding, "transport"),
+            field(binding, "user_agent"),
+            output::short_time(&field(binding, "expires")),
+        ]
+    };
+    let rows = bindings.iter().map(row).collect();
+    let nothing =
+        "No device is registered. Give a phone the name and password of a line: `offhook line list`.";
+    output::table(&["LINE", "CONTACT", "BY", "DEVICE", "UNTIL (UTC)"], rows, nothing)
+}
+
+async fn status(client: &Client, json: bool) -> Result<(), Failure> {
+    let status: Value = client.get("/status", &[]).await?;
+    if json {
+        return output::json(&status);
+    }
+    for (name, key) in [
+        ("Node", "readiness"),
+        ("Version", "version"),
+        ("Calls", "calls"),
+        ("Registrations", "registrations"),
+        ("Lines", "lines"),
+        ("Records", "records"),
+    ] {
+        output::line(&format!("{name:14}{}", field(&status, key)))?;
+    }
+    Ok(())
+}
+
+async fn drain(client: &Client) -> Result<(), Failure> {
+    client.command(Method::POST, "/drain").await?;
+    output::line("The node takes no new calls and ends when the running ones have.")
+}

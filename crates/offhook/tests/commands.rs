@@ -1,0 +1,222 @@
+//! The commands against the real API and store; the node behind it only remembers.
+#![allow(missing_docs, reason = "tests are sentences")]
+
+#[path = "../../api/tests/support/mod.rs"]
+mod support;
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use offhook_api::control::{Direction, TracedMessage};
+use offhook_base::{DataSubject, Personal};
+use serde_json::Value;
+use support::{NOW, World};
+
+/// What a command said and how it ended.
+struct Ended {
+    code: i32,
+    out: String,
+    complaint: String,
+}
+
+/// Runs the program against `world`, with `input` on its standard input.
+async fn offhook(world: &Arc<World>, arguments: &[&str], input: &str) -> Ended {
+    let (url, token) = (format!("http://{}", world.address), world.token.clone());
+    let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+    let input = input.to_string();
+    tokio::task::spawn_blocking(move || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_offhook"))
+            .args(arguments)
+            .args(["--url", &url])
+            .env("OFFHOOK_TOKEN", token)
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A command that does not read its input may have ended already.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ended {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            complaint: String::from_utf8(output.stderr).unwrap(),
+        }
+    })
+    .await
+    .unwrap()
+}
+
+/// Runs a command that must succeed; what it printed.
+async fn done(world: &Arc<World>, arguments: &[&str]) -> String {
+    let ended = offhook(world, arguments, "").await;
+    assert_eq!(ended.code, 0, "{arguments:?}: {}", ended.complaint);
+    ended.out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_is_added_listed_changed_reset_and_removed() {
+    let world = Arc::new(World::new().await);
+    let password = done(&world, &["line", "add", "101", "--display-name", "Anna"]).await;
+    assert_eq!(password.lines().count(), 1, "the password stands alone on standard output");
+    let ended = offhook(&world, &["line", "add", "102", "--password-stdin"], "a-long-password\n").await;
+    assert_eq!((ended.code, ended.out.as_str()), (0, ""), "{}", ended.complaint);
+    done(&world, &["line", "set", "102", "--may-call", "outside", "--enabled", "false"]).await;
+    insta::assert_snapshot!(done(&world, &["line", "list"]).await);
+    assert_ne!(done(&world, &["line", "reset-password", "101"]).await, password);
+    done(&world, &["line", "set", "101", "--display-name", ""]).await;
+    done(&world, &["line", "remove", "102"]).await;
+    let lines: Value = serde_json::from_str(&done(&world, &["line", "list", "--json"]).await).unwrap();
+    assert_eq!(lines.as_array().unwrap().len(), 1);
+    assert_eq!(lines[0]["display_name"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_values_are_all_named_and_the_exit_code_is_1() {
+    let world = Arc::new(World::new().await);
+    let ended = offhook(&world, &["line", "add", "a b", "--calls-max", "0"], "").await;
+    assert_eq!(ended.code, 1);
+    insta::assert_snapshot!(ended.complaint);
+    let ended = offhook(&world, &["line", "set", "999", "--calls-max", "3"], "").await;
+    insta::assert_snapshot!("a_missing_line", ended.complaint);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_tenants_users_and_devices_have_the_same_verbs() {
+    let world = Arc::new(World::new().await);
+    let commands: [&[&str]; 8] = [
+        &["tenant", "add", "acme", "--domain", "acme.example"],
+        &["tenant", "set", "acme", "--domain", "acme.example", "--domain", "acme.test"],
+        &["user", "add", "anna", "--full-name", "Anna Example"],
+        &["user", "set", "anna", "--full-name", "Anna Muster"],
+        &["line", "add", "101", "--user", "anna", "--password", "a-long-password"],
+        &["device", "add", "desk", "--kind", "desk phone", "--line", "101"],
+        &[
+            "peer",
+            "add",
+            "carrier",
+            "--host",
+            "sip.example.net",
+            "--source",
+            "192.0.2.0/24",
+            "--prefix",
+            "+49",
+        ],
+        &["peer", "set", "carrier", "--transport", "tls", "--port", "5061"],
+    ];
+    for command in commands {
+        done(&world, command).await;
+    }
+    let mut lists = String::new();
+    for kind in ["tenant", "user", "device", "peer"] {
+        lists.push_str(&done(&world, &[kind, "list"]).await);
+        lists.push('\n');
+    }
+    insta::assert_snapshot!(lists);
+    let removals: [&[&str]; 4] = [
+        &["peer", "remove", "carrier"],
+        &["device", "remove", "desk"],
+        &["line", "remove", "101"],
+        &["user", "remove", "anna"],
+    ];
+    for command in removals {
+        done(&world, command).await;
+    }
+    done(&world, &["tenant", "remove", "acme"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_is_shown_before_it_is_applied() {
+    let world = Arc::new(World::new().await);
+    let site = "[tenants.default.lines.101]\ngenerate = true\n";
+    let asked = offhook(&world, &["apply", "-"], site).await;
+    assert_eq!((asked.code, asked.out.as_str()), (1, "+ line 101@default\n"));
+    assert!(asked.complaint.contains("--yes"), "{}", asked.complaint);
+    let looked = offhook(&world, &["apply", "-", "--dry-run"], site).await;
+    assert_eq!(looked.out, "+ line 101@default\nNothing was changed.\n");
+    let applied = offhook(&world, &["apply", "-", "--yes"], site).await;
+    assert!(
+        applied.out.contains("Applied: 1 change.") && applied.out.contains("101@default"),
+        "{}",
+        applied.out
+    );
+    let again = offhook(&world, &["apply", "-", "--yes"], site).await;
+    assert_eq!(again.out, "Nothing to do: all is as the file says.\n");
+    let broken = offhook(&world, &["apply", "-"], "[tenants.default.lines.101]\ncals_max = 3\n").await;
+    insta::assert_snapshot!(broken.complaint);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_a_table_or_json_and_one_is_hung_up() {
+    let world = Arc::new(World::new().await);
+    assert_eq!(done(&world, &["calls"]).await, "There are no calls.\n");
+    let call = world.call(1);
+    let table = done(&world, &["calls"]).await;
+    assert!(table.contains(call.as_str()) && table.contains("101@example.org"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let json: Value = serde_json::from_str(&done(&world, &["calls", "--json"]).await).unwrap();
+    assert_eq!(json[0]["phase"], "established");
+    done(&world, &["calls", "--hang-up", call.as_str()]).await;
+    assert_eq!(*world.node.hung_up.lock().unwrap(), [call]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_exported_over_many_pages_with_one_heading() {
+    let world = Arc::new(World::new().await);
+    let records: Vec<_> = (0..1200).map(support::record).collect();
+    world.store.write_records(&records).await.unwrap();
+    let csv = done(&world, &["records", "--all", "--csv"]).await;
+    assert_eq!(csv.lines().count(), 1201);
+    assert_eq!(csv.matches("id,tenant,caller").count(), 1);
+    let json: Value = serde_json::from_str(&done(&world, &["records", "--all", "--json"]).await).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 1200);
+    insta::assert_snapshot!(done(&world, &["records", "--limit", "2"]).await);
+    assert_eq!(done(&world, &["records", "--cause", "busy"]).await, "There are no such records.\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_is_printed_masked_and_steers_no_terminal() {
+    let world = Arc::new(World::new().await);
+    let watching = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { done(&world, &["trace", "--line", "101"]).await }
+    });
+    let sender = loop {
+        if let Some((_, sender)) = world.node.traces.lock().unwrap().pop() {
+            break sender;
+        }
+        tokio::task::yield_now().await;
+    };
+    let text = "OPTIONS sip:anna@example.org SIP/2.0\r\nServer: x\u{1b}[2J\r\nCSeq: 1 OPTIONS\r\n\r\n";
+    let message = TracedMessage {
+        at: NOW,
+        direction: Direction::Received,
+        transport: "udp".into(),
+        local: "192.0.2.1:5060".parse().unwrap(),
+        remote: Personal::new("198.51.100.7:5060".parse().unwrap(), DataSubject::RemoteParty),
+        call: None,
+        text: Personal::new(text.into(), DataSubject::RemoteParty),
+    };
+    sender.send(message).await.unwrap();
+    drop(sender);
+    insta::assert_snapshot!(watching.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_drain_and_tokens_answer() {
+    let world = Arc::new(World::new().await);
+    insta::assert_snapshot!(done(&world, &["status"]).await);
+    done(&world, &["drain"]).await;
+    let made = done(&world, &["token", "add", "backup"]).await;
+    assert!(made.starts_with("offhook_"));
+    assert_eq!(done(&world, &["token", "list"]).await.lines().count(), 3);
+    done(&world, &["token", "remove", "backup"]).await;
+    done(&world, &["token", "replace"]).await;
+    let refused = offhook(&world, &["status"], "").await;
+    assert_eq!(refused.code, 5, "{}", refused.complaint);
+    insta::assert_snapshot!("a_void_token", refused.complaint);
+}
