@@ -1,3 +1,21 @@
 //! One running node: configuration, and the rooms wired together.
+//!
+//! [`run`] starts it and returns when it has ended. Threads: one signalling worker (`worker`) that owns the UDP sockets
+//! and the exchange, the media engine's own, and a tokio runtime for streams, DNS, HTTP and storage. They talk by bounded
+//! channels.
+
+mod asks;
+mod control;
+mod demo;
+mod facts;
+mod logging;
+mod metrics;
+mod run;
+mod signals;
+mod start;
+mod trace;
+mod worker;
 
 pub mod config;
+
+pub use run::{RunError, ServeOptions, Welcome, run};

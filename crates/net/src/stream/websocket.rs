@@ -19,7 +19,7 @@ use tokio_tungstenite::{
         client::IntoClientRequest,
         handshake::server::{ErrorResponse, Request, Response},
         http::{HeaderValue, StatusCode, header::SEC_WEBSOCKET_PROTOCOL},
-        protocol::WebSocketConfig,
+        protocol::{Role, WebSocketConfig},
     },
 };
 
@@ -122,6 +122,26 @@ impl Streams {
         let reason = carry(self, flow, incoming, outgoing, &mut queue).await;
         self.closed(flow, reason, queue).await;
         Ok(())
+    }
+}
+
+impl Streams {
+    /// As [`Streams::serve_websocket`], for a server that hands over the bare octet stream after its handshake: the
+    /// frames are read and written here.
+    ///
+    /// # Errors
+    /// [`WebSocketRefused`] if it was not taken at all.
+    pub async fn serve_upgraded(
+        &self,
+        upgraded: UpgradedWebSocket,
+        io: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<(), WebSocketRefused> {
+        let limits = config(&self.0.settings.limits);
+        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(limits)).await;
+        let (sink, stream) = socket.split();
+        let incoming = stream.map(|received| received.map(WebSocketFrame::from));
+        let outgoing = sink.with(|frame: WebSocketFrame| async move { Ok::<_, Error>(Message::from(frame)) });
+        self.serve_websocket(upgraded, incoming, Box::pin(outgoing)).await
     }
 }
 

@@ -1,0 +1,71 @@
+//! Binding port pairs.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+};
+
+use offhook_base::Instant;
+use offhook_switch::media::OpenError;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::ports::{PortPair, PortPool};
+
+/// Pairs tried before giving up because other programs hold their ports.
+const BIND_ATTEMPTS_MAX: usize = 64;
+/// Receive buffer asked for, in octets: half a second of video at 4 Mbit/s while the thread is elsewhere. Linux grants
+/// up to `net.core.rmem_max`.
+const RECEIVE_BUFFER_LEN: usize = 256 * 1024;
+
+/// A pair with its sockets.
+pub struct BoundPair {
+    pub pair: PortPair,
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+}
+
+/// Draws pairs until one can be bound on `local`. Pairs that others hold go to rest in the pool.
+pub fn bind_pair(
+    pool: &mut PortPool,
+    local: IpAddr,
+    dscp: u8,
+    now: Instant,
+) -> Result<BoundPair, OpenError> {
+    for _ in 0..BIND_ATTEMPTS_MAX {
+        let pair = pool.take(now).ok_or(OpenError::Exhausted)?;
+        let sockets =
+            bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
+        match sockets {
+            Ok((rtp, rtcp)) => return Ok(BoundPair { pair, rtp, rtcp }),
+            Err(error) => {
+                pool.give_back(pair, now);
+                if error.kind() != io::ErrorKind::AddrInUse {
+                    // Not of this host, or no descriptors left: another port would fare no better.
+                    tracing::warn!(%error, "cannot bind a media port");
+                    return Err(OpenError::Unbindable);
+                }
+            }
+        }
+    }
+    Err(OpenError::Exhausted)
+}
+
+fn bind(local: IpAddr, port: u16, dscp: u8) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(local, port);
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // The DSCP stands in the upper six bits (RFC 2474 §3). A host may forbid marking; media goes out all the same.
+    let traffic_class = u32::from(dscp) << 2;
+    let marked = if local.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_tclass_v6(traffic_class)
+    } else {
+        socket.set_tos_v4(traffic_class)
+    };
+    if let Err(error) = marked {
+        tracing::debug!(%error, "media packets go unmarked");
+    }
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

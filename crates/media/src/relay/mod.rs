@@ -1,0 +1,279 @@
+//! The relay's decisions, without its sockets: packets and commands in, verdicts out. The engine runs it on real
+//! ports, tests on a virtual clock.
+//!
+//! Endpoints live in a slab, streams within their endpoint; a port's number ([`PortId`]) is its place, so finding what
+//! a packet belongs to takes no search. A packet is opened, counted, and closed again for the partner where it lies.
+
+mod crypto;
+pub mod latch;
+mod payloads;
+mod stream;
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use offhook_base::Instant;
+pub use offhook_rtp::srtp::OVERHEAD_MAX;
+use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamQuality};
+
+use crate::DropReason;
+use stream::{Received, Stream};
+
+/// Which of a pair's ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// The even one; under rtcp-mux RTCP too.
+    Rtp,
+    /// The odd one.
+    Rtcp,
+}
+
+/// A port by its place: endpoint, stream, component. Reused after its endpoint closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PortId(u32);
+
+/// Ports per endpoint, used or not: places are cheap and the arithmetic stays a shift.
+const PORTS_PER_ENDPOINT: u32 = 2 * STREAMS_MAX as u32;
+
+impl PortId {
+    /// The port of a stream of the endpoint in this slot.
+    fn new(slot: usize, stream: usize, component: Component) -> Self {
+        Self(slot as u32 * PORTS_PER_ENDPOINT + 2 * stream as u32 + u32::from(component == Component::Rtcp))
+    }
+
+    /// For a table of ports: dense from zero, as many as there are endpoints times 16.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// Back from [`PortId::index`].
+    pub const fn from_index(index: u32) -> Self {
+        Self(index)
+    }
+
+    const fn slot(self) -> usize {
+        (self.0 / PORTS_PER_ENDPOINT) as usize
+    }
+
+    const fn stream(self) -> usize {
+        (self.0 % PORTS_PER_ENDPOINT / 2) as usize
+    }
+
+    const fn component(self) -> Component {
+        if self.0 % 2 == 0 { Component::Rtp } else { Component::Rtcp }
+    }
+}
+
+/// What to do with a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send the first `len` bytes of the buffer through that port.
+    Forward {
+        /// The partner's port.
+        through: PortId,
+        /// Where to.
+        to: SocketAddr,
+        /// How much.
+        len: usize,
+    },
+    /// Send the first `len` bytes of the buffer, a STUN answer now, back to where the datagram came from.
+    Answer {
+        /// How much.
+        len: usize,
+    },
+    /// Nothing.
+    Drop(DropReason),
+}
+
+#[derive(Debug)]
+struct Endpoint {
+    id: EndpointId,
+    streams: Vec<Stream>,
+    /// The slot of whom it is joined with.
+    partner: Option<usize>,
+    /// Since when silence counts: the bridge, or a description that was new.
+    silent_since: Instant,
+    told_silent: bool,
+}
+
+/// All endpoints of one media thread.
+#[derive(Debug, Default)]
+pub struct Relay {
+    slots: Vec<Option<Endpoint>>,
+    free: Vec<usize>,
+    by_id: BTreeMap<EndpointId, usize>,
+    silence: Option<Duration>,
+}
+
+impl Relay {
+    /// An empty one. `silence`: how long a bridge may be silent both ways before it is told of; none never tells.
+    pub fn new(silence: Option<Duration>) -> Self {
+        Self { silence, ..Self::default() }
+    }
+
+    /// Opens an endpoint with `streams` streams, or grows it to as many. The ports by stream: RTP, RTCP.
+    pub fn open(&mut self, id: EndpointId, streams: usize, now: Instant) -> Vec<[PortId; 2]> {
+        let slot = self.by_id.get(&id).copied().unwrap_or_else(|| {
+            let endpoint = Endpoint {
+                id,
+                streams: Vec::new(),
+                partner: None,
+                silent_since: now,
+                told_silent: false,
+            };
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+            self.slots[slot] = Some(endpoint);
+            self.by_id.insert(id, slot);
+            slot
+        });
+        let Some(endpoint) = &mut self.slots[slot] else { return Vec::new() };
+        let wanted = streams.min(STREAMS_MAX).max(endpoint.streams.len());
+        endpoint.streams.resize_with(wanted, Stream::default);
+        (0..wanted)
+            .map(|stream| [Component::Rtp, Component::Rtcp].map(|half| PortId::new(slot, stream, half)))
+            .collect()
+    }
+
+    /// Streams of an endpoint; zero if it is not open.
+    pub fn stream_count(&self, id: EndpointId) -> usize {
+        self.endpoint(id).map_or(0, |endpoint| endpoint.streams.len())
+    }
+
+    /// Endpoints open now.
+    pub fn endpoint_count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Takes a new description of an endpoint's other end; a stream it does not mention falls silent.
+    pub fn configure(&mut self, id: EndpointId, streams: Vec<StreamConfig>, now: Instant) {
+        let Some(slot) = self.by_id.get(&id).copied() else { return };
+        let Some(endpoint) = &mut self.slots[slot] else { return };
+        let mut configs = streams.into_iter();
+        for stream in &mut endpoint.streams {
+            stream.configure(configs.next().unwrap_or_default(), now);
+        }
+        endpoint.silent_since = now;
+        // An answer on one side starts the other side's media too.
+        if let Some(partner) = endpoint.partner.and_then(|partner| self.slots[partner].as_mut()) {
+            partner.streams.iter_mut().for_each(|stream| stream.learn(now));
+        }
+    }
+
+    /// Joins two endpoints, each parted from its former partner first. Nothing happens if one is not open or both
+    /// are the same.
+    pub fn bridge(&mut self, left: EndpointId, right: EndpointId, now: Instant) {
+        let (Some(&left), Some(&right)) = (self.by_id.get(&left), self.by_id.get(&right)) else { return };
+        if left == right {
+            return;
+        }
+        self.part(left);
+        self.part(right);
+        for (slot, partner) in [(left, right), (right, left)] {
+            if let Some(endpoint) = &mut self.slots[slot] {
+                endpoint.partner = Some(partner);
+                endpoint.silent_since = now;
+                endpoint.told_silent = false;
+                endpoint.streams.iter_mut().for_each(|stream| stream.learn(now));
+            }
+        }
+    }
+
+    fn part(&mut self, slot: usize) {
+        let partner = self.slots[slot].as_mut().and_then(|endpoint| endpoint.partner.take());
+        if let Some(partner) = partner.and_then(|partner| self.slots[partner].as_mut()) {
+            partner.partner = None;
+        }
+    }
+
+    /// Forgets an endpoint; its report by stream. None if it is not open.
+    pub fn close(&mut self, id: EndpointId) -> Option<Vec<StreamQuality>> {
+        let slot = self.by_id.remove(&id)?;
+        self.part(slot);
+        let endpoint = self.slots[slot].take()?;
+        self.free.push(slot);
+        Some(endpoint.streams.iter().map(Stream::quality).collect())
+    }
+
+    /// The reports of an endpoint as they stand now.
+    pub fn quality(&self, id: EndpointId) -> Option<Vec<StreamQuality>> {
+        Some(self.endpoint(id)?.streams.iter().map(Stream::quality).collect())
+    }
+
+    fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.slots.get(*self.by_id.get(&id)?)?.as_ref()
+    }
+
+    /// Decides on the datagram that is the first `len` bytes of `buffer`, which came to `port` from `source`. The
+    /// buffer needs [`OVERHEAD_MAX`] bytes to spare where SRTP goes out; it holds what to send afterwards. Constant
+    /// time, no allocation.
+    pub fn handle_packet(
+        &mut self,
+        port: PortId,
+        source: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        now: Instant,
+    ) -> Verdict {
+        self.try_packet(port, source, buffer, len, now).unwrap_or_else(Verdict::Drop)
+    }
+
+    fn try_packet(
+        &mut self,
+        port: PortId,
+        source: SocketAddr,
+        buffer: &mut [u8],
+        len: usize,
+        now: Instant,
+    ) -> Result<Verdict, DropReason> {
+        let len = len.min(buffer.len());
+        let endpoint = self.slots.get_mut(port.slot()).and_then(Option::as_mut);
+        let endpoint = endpoint.ok_or(DropReason::Unbridged)?;
+        let stream = endpoint.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
+        let partner = endpoint.partner;
+        let (kind, len) = match stream.receive(port.component(), source, buffer, len, now)? {
+            Received::Pass(kind, len) => (kind, len),
+            Received::Answer(len) => return Ok(Verdict::Answer { len }),
+        };
+        let slot = partner.ok_or(DropReason::Unbridged)?;
+        let partner = self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::Unbridged)?;
+        let stream = partner.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
+        let (component, to, len) = stream.transmit(kind, buffer, len, now)?;
+        Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
+    }
+
+    /// Tells of bridges that have been silent too long, once each. Linear in the endpoints: for a tick per second.
+    pub fn check_silence(&mut self, now: Instant, mut tell: impl FnMut(MediaEvent)) {
+        let Some(limit) = self.silence else { return };
+        for slot in 0..self.slots.len() {
+            let Some((partner, since)) = self.silent_bridge(slot) else { continue };
+            let lasted = now - since;
+            if lasted < limit {
+                continue;
+            }
+            for side in [slot, partner] {
+                if let Some(endpoint) = &mut self.slots[side] {
+                    endpoint.told_silent = true;
+                }
+            }
+            if let Some(endpoint) = &self.slots[slot] {
+                tell(MediaEvent::Silent { endpoint: endpoint.id, lasted });
+            }
+        }
+    }
+
+    /// For the left slot of a bridge that should flow both ways and was not told of: the partner, and since when
+    /// nothing came.
+    fn silent_bridge(&self, slot: usize) -> Option<(usize, Instant)> {
+        let left = self.slots[slot].as_ref().filter(|endpoint| !endpoint.told_silent)?;
+        let partner = left.partner.filter(|partner| slot < *partner)?;
+        let right = self.slots[partner].as_ref()?;
+        // Whoever holds may send nothing for an hour: only sections that flow both ways must be heard.
+        let mut both = left.streams.iter().zip(&right.streams).filter(|(l, r)| l.receives() && r.receives());
+        let first = both.next()?;
+        let heard = std::iter::once(first).chain(both).flat_map(|(l, r)| [l.heard_at(), r.heard_at()]).flatten();
+        let since = heard.max().unwrap_or_default().max(left.silent_since).max(right.silent_since);
+        Some((partner, since))
+    }
+}

@@ -1,0 +1,113 @@
+//! What the payload types of a stream mean, and how often each came: for the codec named in the call's record.
+
+use offhook_rtp::{rtp::PayloadType, statistics::Timing};
+use offhook_switch::media::PayloadName;
+
+/// Codecs remembered per stream, over all renegotiations. Offers with more are answered with fewer.
+const PAYLOADS_MAX: usize = 64;
+/// In the index: this payload type was not negotiated.
+const UNKNOWN: u8 = u8::MAX;
+
+#[derive(Debug)]
+struct Payload {
+    name: PayloadName,
+    timing: Timing,
+    packets: u64,
+}
+
+/// The payload types of one stream.
+#[derive(Debug)]
+pub struct Payloads {
+    /// By payload type: the place in `list`.
+    index: [u8; 128],
+    list: Vec<Payload>,
+}
+
+impl Default for Payloads {
+    fn default() -> Self {
+        Self { index: [UNKNOWN; 128], list: Vec::new() }
+    }
+}
+
+impl Payloads {
+    /// Takes what a new description says; what was counted before stays counted.
+    pub fn negotiate(&mut self, names: &[PayloadName]) {
+        self.index = [UNKNOWN; 128];
+        for name in names {
+            let Some(place) = self.index.get_mut(usize::from(name.payload_type)) else { continue };
+            let known = self.list.iter().position(|payload| payload.name == *name);
+            let at = known.unwrap_or(self.list.len());
+            if at >= PAYLOADS_MAX {
+                return;
+            }
+            if known.is_none() {
+                // A telephone event repeats its start, so its timestamps tell nothing of jitter (RFC 4733 §2.2).
+                let held = name.codec.eq_ignore_ascii_case("telephone-event");
+                let timing = if held { Timing::Held } else { Timing::Sampled };
+                self.list.push(Payload { name: name.clone(), timing, packets: 0 });
+            }
+            *place = at as u8;
+        }
+    }
+
+    /// True if nothing was negotiated: the section carries something that is not RTP, such as T.38.
+    pub fn is_empty(&self) -> bool {
+        self.index.iter().all(|place| *place == UNKNOWN)
+    }
+
+    /// True if this payload type was negotiated.
+    pub fn contains(&self, payload_type: PayloadType) -> bool {
+        self.index[usize::from(payload_type.as_u8())] != UNKNOWN
+    }
+
+    /// Counts a packet; its clock rate in Hz and timing, where known.
+    pub fn count(&mut self, payload_type: PayloadType) -> Option<(u32, Timing)> {
+        let payload = self.list.get_mut(usize::from(self.index[usize::from(payload_type.as_u8())]))?;
+        payload.packets += 1;
+        Some((payload.name.clock_rate, payload.timing))
+    }
+
+    /// The codec most packets carried.
+    pub fn most_used(&self) -> Option<&PayloadName> {
+        // Among equals the first negotiated, which `max_by_key` finds from behind.
+        let most = self.list.iter().rev().max_by_key(|payload| payload.packets)?;
+        (most.packets > 0).then_some(&most.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(payload_type: u8, codec: &str) -> PayloadName {
+        PayloadName { payload_type, codec: codec.into(), clock_rate: 8000 }
+    }
+
+    #[test]
+    fn counts_outlive_a_renegotiation_that_moves_the_payload_type() {
+        let mut payloads = Payloads::default();
+        assert!(payloads.is_empty());
+        payloads.negotiate(&[name(8, "PCMA"), name(101, "telephone-event")]);
+        let (pcma, event) = (PayloadType::PCMA, PayloadType::new(101).unwrap());
+        assert_eq!(payloads.count(pcma), Some((8000, Timing::Sampled)));
+        assert_eq!(payloads.count(pcma), Some((8000, Timing::Sampled)));
+        assert_eq!(payloads.count(event), Some((8000, Timing::Held)));
+        payloads.negotiate(&[name(0, "PCMU")]);
+        assert_eq!(payloads.count(pcma), None);
+        assert!(!payloads.contains(pcma));
+        payloads.count(PayloadType::PCMU);
+        assert_eq!(&*payloads.most_used().unwrap().codec, "PCMA");
+    }
+
+    #[test]
+    fn payload_types_that_do_not_exist_and_endless_lists_are_no_trouble() {
+        let mut payloads = Payloads::default();
+        payloads.negotiate(&[name(200, "PCMA")]);
+        assert!(payloads.is_empty() && payloads.most_used().is_none());
+        for round in 0..10u8 {
+            let names: Vec<_> = (0..128).map(|number| name(number, &format!("codec-{round}"))).collect();
+            payloads.negotiate(&names);
+        }
+        assert!(payloads.list.len() <= PAYLOADS_MAX);
+    }
+}

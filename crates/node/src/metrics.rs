@@ -1,0 +1,100 @@
+//! The node's counters and gauges as metric families. Names and help stand here and nowhere else.
+
+use std::sync::{PoisonError, atomic::Ordering};
+
+use offhook_api::control::{Metric, MetricKind, Sample};
+use offhook_media::{DropReason, Snapshot};
+
+use crate::{control::Control, facts::REFUSALS};
+
+/// All families.
+pub fn all(control: &Control) -> Vec<Metric> {
+    use MetricKind::{Counter, Gauge};
+    let gauges = *control.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+    let facts = &control.fact_counters;
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed) as f64;
+    let records = control.records.status();
+    let mut families = vec![
+        Metric::single("offhook_calls", "Calls in the table.", Gauge, gauges.calls as f64),
+        Metric::single("offhook_bindings", "Contacts registered.", Gauge, gauges.bindings as f64),
+        Metric::single("offhook_transactions", "SIP transactions alive.", Gauge, gauges.transactions as f64),
+        Metric::single("offhook_calls_started", "Calls begun.", Counter, count(&facts.calls_started)),
+        Metric::single("offhook_calls_answered", "Calls answered.", Counter, count(&facts.calls_answered)),
+        Metric::single("offhook_calls_ended", "Calls ended.", Counter, count(&facts.calls_ended)),
+        Metric::single(
+            "offhook_records_waiting",
+            "Call records not yet on disk.",
+            Gauge,
+            records.queued as f64,
+        ),
+        Metric::single(
+            "offhook_records_lost",
+            "Call records that found no room.",
+            Counter,
+            count(&facts.records_refused),
+        ),
+        Metric {
+            name: "offhook_refused",
+            help: "Messages and requests refused, by reason.",
+            kind: Counter,
+            samples: REFUSALS
+                .iter()
+                .zip(&facts.refused)
+                .map(|(reason, counter)| Sample {
+                    labels: vec![("reason", snake(reason))],
+                    value: count(counter),
+                })
+                .collect(),
+        },
+    ];
+    families.extend(media(&control.media.snapshot()));
+    families.extend(
+        control
+            .net_counters
+            .snapshot()
+            .into_iter()
+            .map(|(name, help, value)| Metric::single(name, help, Counter, value as f64)),
+    );
+    families
+}
+
+fn media(media: &Snapshot) -> [Metric; 6] {
+    use MetricKind::{Counter, Gauge};
+    let dropped = DropReason::ALL.iter().map(|&reason| Sample {
+        labels: vec![("reason", reason.name().to_string())],
+        value: media.dropped(reason) as f64,
+    });
+    [
+        Metric::single(
+            "offhook_media_packets",
+            "Media packets relayed.",
+            Counter,
+            media.packets_forwarded as f64,
+        ),
+        Metric::single(
+            "offhook_media_octets",
+            "Octets of media relayed.",
+            Counter,
+            media.octets_forwarded as f64,
+        ),
+        Metric::single("offhook_media_endpoints", "Media endpoints open.", Gauge, media.endpoints as f64),
+        Metric::single("offhook_media_ports", "Media ports bound.", Gauge, media.ports_in_use as f64),
+        Metric::single(
+            "offhook_media_opens_failed",
+            "Times no ports were free.",
+            Counter,
+            media.opens_failed as f64,
+        ),
+        Metric {
+            name: "offhook_media_dropped",
+            help: "Media packets that went no further, by reason.",
+            kind: Counter,
+            samples: dropped.collect(),
+        },
+    ]
+}
+
+/// The name a value has in JSON.
+fn snake(value: &impl serde::Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_string)).unwrap_or_default()
+}

@@ -1,0 +1,258 @@
+//! The parts of a node made from its configuration: sockets, certificates, exchange.
+
+use std::{
+    fs,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use offhook_base::Random;
+use offhook_edge::EdgeLimits;
+use offhook_net::{
+    Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
+    location::{Resolver, ResolverConfig, Support},
+    stream::{StreamLimits, StreamListenerConfig, StreamSettings, Streams},
+    tls::{CertificateFiles, ClientTls, ClientTlsConfig, ServerTls, find_or_make},
+};
+use offhook_sip::{
+    session_timer::SessionTimerPolicy,
+    transaction::TimerConfig,
+    transport::{Listener, ListenerId, Transport},
+};
+use offhook_switch::{registrar::RegistrarConfig, settings::Settings};
+use tokio::runtime::Handle;
+
+use crate::{RunError, config::Config, worker::Command};
+
+/// Commands that may wait for the worker: a media event and an answer for each of the calls that one second can bring.
+const COMMANDS_MAX: usize = 65_536;
+
+/// The sockets of the node.
+pub struct Sockets {
+    /// The worker's end.
+    pub io: WorkerIo<Command>,
+    /// All listeners, the one of the HTTP server included.
+    pub listeners: Vec<Listener>,
+    /// Opens streams, and takes WebSockets from the HTTP server.
+    pub streams: Streams,
+    /// The number of the HTTP server's listener for SIP over WebSocket.
+    pub websocket: ListenerId,
+    /// The certificates in use, for reloading; `None` without TLS listeners.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The certificate was made just now.
+    pub made_certificate: bool,
+    /// What the sockets count.
+    pub counters: Arc<NetCounters>,
+}
+
+/// Opens every listener of the configuration.
+///
+/// # Errors
+/// One cannot be opened, or the certificates cannot be read; the text says which, why and what to do.
+pub fn open_sockets(config: &Config, clock: Clock, runtime: &Handle) -> Result<Sockets, RunError> {
+    let counters = Arc::new(NetCounters::default());
+    let mut io = WorkerIo::new(WorkerConfig {
+        command_capacity: COMMANDS_MAX,
+        ..WorkerConfig::new(clock, Arc::clone(&counters))
+    })
+    .map_err(|error| {
+        RunError::new(
+            format!("cannot make the worker's poll: {error}"),
+            "raise the limit of open files (ulimit -n)",
+        )
+    })?;
+    let wants_tls = config.sip.listen.iter().any(|listener| listener.address.transport.is_secure());
+    let (tls, made_certificate) = if wants_tls { server_tls(config)? } else { (None, false) };
+    let streams = io.serve_streams(runtime, stream_settings(config));
+    let mut listeners = Vec::with_capacity(config.sip.listen.len() + 1);
+    for (number, wanted) in config.sip.listen.iter().enumerate() {
+        let id = listener_id(number)?;
+        let address = wanted.address;
+        let opened = if address.transport == Transport::Udp {
+            io.bind_udp(&UdpListenerConfig::new(id, address.socket))
+        } else {
+            let mut stream = StreamListenerConfig::new(id, address.transport, address.socket);
+            stream.tls = tls.clone().filter(|_| address.transport.is_secure());
+            streams.listen(&stream)
+        };
+        let mut listener = opened.map_err(|error| RunError::new(error.to_string(), error.hint()))?;
+        listener.advertised = wanted.advertise.clone();
+        listeners.push(listener);
+    }
+    let websocket = listener_id(listeners.len())?;
+    if config.http.websocket_sip {
+        let bound = config.http.listen;
+        listeners.push(Listener { id: websocket, transport: Transport::Ws, bound, advertised: None });
+    }
+    Ok(Sockets { io, listeners, streams, websocket, tls, made_certificate, counters })
+}
+
+fn server_tls(config: &Config) -> Result<(Option<Arc<ServerTls>>, bool), RunError> {
+    let (files, made) = match (&config.tls.certificate, &config.tls.key) {
+        (Some(certificate), Some(key)) => {
+            (CertificateFiles { certificate: certificate.clone(), key: key.clone() }, false)
+        }
+        _ => find_or_make(&config.storage.data, &["localhost".to_string()])
+            .map_err(|error| RunError::new(error.to_string(), error.hint()))?,
+    };
+    let tls = ServerTls::load(files).map_err(|error| RunError::new(error.to_string(), error.hint()))?;
+    Ok((Some(Arc::new(tls)), made))
+}
+
+fn stream_settings(config: &Config) -> StreamSettings {
+    let client = ClientTlsConfig {
+        extra_roots: config.tls.authorities.iter().cloned().collect(),
+        only_extra_roots: false,
+        certificate: None,
+    };
+    let client_tls = match ClientTls::new(&client) {
+        Ok(client) => Some(client),
+        Err(error) => {
+            tracing::warn!(%error, hint = error.hint(), "TLS to peers is off");
+            None
+        }
+    };
+    let limits = StreamLimits {
+        connections_max: config.limits.connections.as_usize(),
+        connections_per_source_max: config.limits.connections_per_source.as_usize(),
+        ..StreamLimits::default()
+    };
+    StreamSettings { limits, client_tls, ..StreamSettings::default() }
+}
+
+fn listener_id(number: usize) -> Result<ListenerId, RunError> {
+    let too_many = |_| RunError::new("too many listeners", "keep sip.listen below 65,535 entries");
+    u16::try_from(number).map(ListenerId).map_err(too_many)
+}
+
+/// Asks DNS, for the transports that the node has listeners for.
+///
+/// # Errors
+/// The system's DNS configuration cannot be read.
+pub fn resolver(listeners: &[Listener]) -> Result<Resolver, RunError> {
+    let speaks = |transport| listeners.iter().any(|listener| listener.transport == transport);
+    let support = Support {
+        transports: [Transport::Udp, Transport::Tcp, Transport::Tls]
+            .into_iter()
+            .filter(|&t| speaks(t))
+            .collect(),
+        ipv4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
+        ipv6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
+    };
+    Resolver::new(&ResolverConfig::default(), support)
+        .map_err(|error| RunError::new(error.to_string(), error.hint()))
+}
+
+/// What call control may do.
+pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
+    let sip = &config.sip;
+    let signalling = &config.signalling;
+    let silence = config.media.silence_secs.get();
+    Settings {
+        listeners,
+        media_advertised: config.media.advertise,
+        anchor_media: config.media.anchor,
+        ring: seconds(sip.ring_secs.get()),
+        unanswered: seconds(sip.no_answer_secs.get()),
+        call_duration: seconds(config.limits.call_duration_max_secs.get()),
+        silence: (silence > 0).then(|| seconds(silence)),
+        session_timers: SessionTimerPolicy {
+            interval_secs: sip.session_expires_secs.as_u32(),
+            min_secs: sip.session_expires_min_secs.as_u32(),
+            ..SessionTimerPolicy::default()
+        },
+        timers: TimerConfig {
+            t1: Duration::from_millis(signalling.t1_ms.get()),
+            t2: Duration::from_millis(signalling.t2_ms.get()),
+            t4: Duration::from_millis(signalling.t4_ms.get()),
+        },
+        calls: config.limits.calls.as_usize(),
+        emergency_numbers: sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect(),
+        product: sip.product.as_str().into(),
+    }
+}
+
+/// Push services that phones name (RFC 8599 §14.1): the operator's webhook decides what it can do with each.
+const PUSH_PROVIDERS: [&str; 3] = ["apns", "fcm", "webpush"];
+
+/// What the registrar grants.
+pub fn registrar(config: &Config) -> RegistrarConfig {
+    RegistrarConfig {
+        expires_min: seconds(config.limits.expires_min_secs.get()),
+        expires_default: seconds(config.limits.expires_default_secs.get()),
+        expires_max: seconds(config.limits.expires_max_secs.get()),
+        push_providers: match config.push.webhook {
+            Some(_) => PUSH_PROVIDERS.iter().map(|&provider| provider.into()).collect(),
+            None => Vec::new(),
+        },
+        ..RegistrarConfig::default()
+    }
+}
+
+/// What sources may do.
+pub fn edge_limits(config: &Config) -> EdgeLimits {
+    let limits = &config.limits;
+    EdgeLimits {
+        message_bytes_max: limits.message_max_bytes.as_usize(),
+        messages_per_second: limits.requests_per_source_per_sec.as_u32(),
+        messages_burst: limits.requests_burst.as_u32(),
+        failures_burst: limits.auth_failures_per_source_per_min.as_u32(),
+        ..EdgeLimits::default()
+    }
+}
+
+/// The file with what nonces and temporary GRUUs are made with.
+const EXCHANGE_KEY_FILE: &str = "exchange.key";
+
+/// What nonces and temporary GRUUs are made with: made at the first start, kept in a file of mode 0600, so that phones
+/// need not notice a restart.
+///
+/// # Errors
+/// The file cannot be read or written, or is damaged.
+pub fn exchange_secret(data: &Path, random: &mut Random) -> Result<[u8; 32], RunError> {
+    let path = data.join(EXCHANGE_KEY_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            RunError::new(
+                format!("{} is not a key of 32 bytes", path.display()),
+                "delete it: phones then authenticate anew",
+            )
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut secret = [0; 32];
+            random.fill(&mut secret);
+            let written = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .and_then(|mut file| file.write_all(&secret));
+            let failed = |error| {
+                RunError::new(format!("cannot write {}: {error}", path.display()), RunError::STORE_HINT)
+            };
+            written.map(|()| secret).map_err(failed)
+        }
+        Err(error) => {
+            Err(RunError::new(format!("cannot read {}: {error}", path.display()), "check its owner and mode"))
+        }
+    }
+}
+
+/// Randomness from the operating system.
+///
+/// # Errors
+/// It has none.
+pub fn random() -> Result<Random, RunError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| {
+        RunError::new(format!("no randomness from the system: {error}"), "use a kernel with getrandom(2)")
+    })?;
+    Ok(Random::from_seed(seed))
+}
+
+const fn seconds(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}

@@ -1,0 +1,182 @@
+//! The signalling worker: one thread that owns the UDP sockets and the exchange, and carries messages between them.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use offhook_base::Moment;
+use offhook_media::MediaHandle;
+use offhook_net::{NetEvent, WorkerIo, stream::PeerIdentity};
+use offhook_sip::transaction::TransmitToken;
+use offhook_switch::{
+    directory::Directory,
+    exchange::{Answer, Exchange, Gauges, Input, Output},
+    media::MediaEvent,
+    record::CallId,
+    summary::{CallSummary, LineSummary, RegistrationSummary},
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    asks::Asker,
+    facts::FactSink,
+    trace::{Seen, Tap},
+};
+
+/// What other threads ask of the worker.
+pub enum Command {
+    /// The media engine speaks.
+    Media(MediaEvent),
+    /// A question was answered.
+    Answer(Answer),
+    /// Who must be found at these addresses before anything goes there over TLS: told before the answer that names them.
+    Expect(Vec<SocketAddr>, PeerIdentity),
+    /// The directory changed; the sender hears when it is in force.
+    Directory(Arc<Directory>, oneshot::Sender<()>),
+    /// The calls that are on.
+    Calls(oneshot::Sender<Vec<CallSummary>>),
+    /// The contacts that are bound.
+    Registrations(oneshot::Sender<Vec<RegistrationSummary>>),
+    /// The lines that are in a call.
+    Lines(oneshot::Sender<Vec<LineSummary>>),
+    /// The sizes of the tables.
+    Gauges(oneshot::Sender<Gauges>),
+    /// End a call; whether there was one.
+    HangUp(CallId, oneshot::Sender<bool>),
+    /// Someone wants to see messages.
+    Trace(Tap),
+    /// No new calls.
+    Drain,
+    /// End all calls.
+    EndAll,
+    /// Leave the loop.
+    Stop,
+}
+
+/// The worker and its ends of everything.
+pub struct Worker {
+    /// Its sockets.
+    pub io: WorkerIo<Command>,
+    /// All decisions.
+    pub exchange: Exchange,
+    /// Takes media commands.
+    pub media: MediaHandle,
+    /// Puts questions to the outside.
+    pub asker: Asker,
+    /// Takes facts.
+    pub facts: FactSink,
+    /// Who watches messages.
+    pub taps: Vec<Tap>,
+}
+
+impl Worker {
+    /// Runs until [`Command::Stop`].
+    ///
+    /// # Errors
+    /// The system refuses to wait for sockets.
+    pub fn run(mut self) -> std::io::Result<()> {
+        let clock = self.io.clock();
+        let mut events = Vec::new();
+        let mut deadline = self.drain();
+        loop {
+            self.io.turn(deadline, &mut events)?;
+            let now = clock.moment();
+            for event in events.drain(..) {
+                if !self.take(event, now) {
+                    self.drain();
+                    self.io.flush();
+                    return Ok(());
+                }
+                deadline = self.drain();
+            }
+            if deadline.is_some_and(|deadline| deadline <= now.instant) {
+                self.exchange.handle(Input::Timeout, now);
+                deadline = self.drain();
+                // A deadline that stays in the past would have the worker spin.
+                debug_assert!(
+                    deadline.is_none_or(|deadline| deadline > now.instant),
+                    "a timeout left its deadline"
+                );
+            }
+        }
+    }
+
+    /// Works on one event; false to stop.
+    fn take(&mut self, event: NetEvent<Command>, now: Moment) -> bool {
+        let input = match event {
+            NetEvent::Received { flow, bytes } => {
+                if !self.taps.is_empty() {
+                    self.tap(Seen::received(&flow, &bytes, now.utc));
+                }
+                Input::Received { flow, bytes }
+            }
+            NetEvent::ConnectionOpened { .. } => return true,
+            NetEvent::ConnectionClosed { flow, .. } => match flow.connection {
+                Some(connection) => Input::ConnectionClosed(connection),
+                None => return true,
+            },
+            NetEvent::TransmitFailed { token, error } => {
+                tracing::debug!(%error, "message not sent");
+                Input::TransmitFailed(TransmitToken::from_bits(token))
+            }
+            NetEvent::Command(command) => return self.obey(command, now),
+        };
+        self.exchange.handle(input, now);
+        true
+    }
+
+    fn obey(&mut self, command: Command, now: Moment) -> bool {
+        match command {
+            Command::Media(event) => self.exchange.handle(Input::Media(event), now),
+            Command::Answer(answer) => self.exchange.handle(Input::Answer(answer), now),
+            Command::Expect(addresses, identity) => {
+                for remote in addresses {
+                    self.io.expect_peer(remote, identity.clone());
+                }
+            }
+            Command::Directory(directory, done) => {
+                self.exchange.handle(Input::Directory(directory), now);
+                let _ = done.send(());
+            }
+            Command::Calls(answer) => drop(answer.send(self.exchange.calls())),
+            Command::Registrations(answer) => drop(answer.send(self.exchange.registrations(now.instant))),
+            Command::Lines(answer) => drop(answer.send(self.exchange.lines(now.instant))),
+            Command::Gauges(answer) => drop(answer.send(self.exchange.gauges())),
+            Command::HangUp(call, answer) => {
+                let known = self.exchange.calls().iter().any(|summary| summary.id == call);
+                self.exchange.handle(Input::HangUp(call), now);
+                let _ = answer.send(known);
+            }
+            Command::Trace(tap) => self.taps.push(tap),
+            Command::Drain => self.exchange.handle(Input::Drain, now),
+            Command::EndAll => self.exchange.handle(Input::EndAll, now),
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    /// Carries out what the exchange wants; the next deadline.
+    fn drain(&mut self) -> Option<offhook_base::Instant> {
+        loop {
+            match self.exchange.poll_output() {
+                Output::Transmit { to, bytes, token } => {
+                    if !self.taps.is_empty() {
+                        let at = self.io.clock().utc();
+                        self.tap(Seen::sent(&to, &bytes, at));
+                    }
+                    self.io.transmit(&to, bytes, token.to_bits());
+                }
+                Output::Media(command) => self.media.send(command),
+                Output::Ask(ask) => self.asker.ask(ask),
+                Output::Fact(fact) => self.facts.take(fact),
+                Output::Timeout(deadline) => return deadline,
+            }
+        }
+    }
+
+    /// Shows a message to everybody who watches.
+    fn tap(&mut self, seen: Seen<'_>) {
+        let Self { exchange, taps, .. } = self;
+        let account = seen.call_id().and_then(|id| exchange.account_of(id));
+        let seen = Seen { account, ..seen };
+        taps.retain(|tap| tap.show(&seen));
+    }
+}
