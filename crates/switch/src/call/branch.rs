@@ -245,6 +245,11 @@ impl Call {
         leg.invite_cseq = branch.cseq;
         leg.allows_update |= allows_update(response.headers());
         if !won {
+            if let (None, Description::Sdp(offer)) =
+                (&self.offer, body::description(response.headers(), response.body()))
+            {
+                leg.session.accept(offer);
+            }
             return self.release_loser(services, index, now);
         }
         leg.state = LegState::Up;

@@ -104,6 +104,7 @@ impl Call {
             return;
         }
         self.decide(verdict, now);
+        self.decline_late_offer(services);
         self.finish_modify(services, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now);
         self.answer_failure(services, StatusCode::REQUEST_TERMINATED, now);
         self.cancel_branches(services, None, now);
@@ -124,9 +125,11 @@ impl Call {
         reason: Option<&str>,
         now: Moment,
     ) {
-        let leg = &self.legs[usize::from(index)];
+        let leg = &mut self.legs[usize::from(index)];
         if leg.branch.is_some() && leg.ack.is_none() {
-            self.send_ack(services, index, None);
+            let late_offer = leg.session.theirs().cloned().filter(|_| self.offer.is_none());
+            let answer = late_offer.map(|offer| leg.session.decline(&offer, &mut services.random));
+            self.send_ack(services, index, answer.as_deref());
         }
         self.send_bye(services, index, reason, now);
         self.end_leg(services, index, None, now);

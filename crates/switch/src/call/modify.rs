@@ -328,6 +328,15 @@ impl Call {
         self.finish_modify(services, status, now);
     }
 
+    /// The call ends while a leg's late offer waits for its answer: it gets one that takes nothing.
+    pub(super) fn decline_late_offer(&mut self, services: &mut Services) {
+        let Some(Modify { step: Step::AwaitingAck, from, .. }) = self.modify else { return };
+        let Some(other) = self.other(from) else { return };
+        let session = &mut self.leg(other).session;
+        let answer = session.theirs().cloned().map(|offer| session.decline(&offer, &mut services.random));
+        self.send_ack(services, other, answer.as_deref());
+    }
+
     /// Refuses the offer that is under way; the session stays as it was (RFC 3261 §14.2).
     pub(super) fn finish_modify(&mut self, services: &mut Services, status: StatusCode, now: Moment) {
         let Some(modify) = self.modify.take() else { return };
@@ -427,10 +436,12 @@ impl Call {
     /// Keeps the session with `index` alive: an UPDATE without description, or the re-INVITE it must be for older phones.
     pub(super) fn refresh(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
         let leg = &self.legs[usize::from(index)];
+        // While an offer is on its way: a request that overtakes it would make it look old (RFC 3261 §12.2.2).
+        if self.modify.is_some() || leg.accepted.is_some() {
+            return self.refresh_later(index, now.instant);
+        }
         let (method, description) = if leg.allows_update {
             (Method::Update, None)
-        } else if self.modify.is_some() || leg.accepted.is_some() {
-            return self.refresh_later(index, now.instant);
         } else {
             (Method::Invite, leg.session.ours().cloned())
         };

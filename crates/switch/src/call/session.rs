@@ -56,6 +56,14 @@ impl LegSession {
         self.endpoint.is_none() || self.ports.len() >= streams
     }
 
+    /// The answer that takes nothing of an offer, for an ACK that must bring one before a BYE (RFC 3261 §13.2.2.4).
+    pub fn decline(&mut self, offer: &SessionDescription, random: &mut Random) -> Bytes {
+        let origin = self.origin.unwrap_or_else(|| OwnOrigin::new(random, self.address)).next_version();
+        let media = (0..offer.media().len()).map(|_| MediaPlan::reject()).collect();
+        self.origin = Some(origin);
+        anchor(offer, &AnchorPlan { origin, media })
+    }
+
     /// Whether the engine has ever opened ports for it.
     pub const fn was_opened(&self) -> bool {
         !self.ports.is_empty()
