@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use offhook_base::Instant;
+use offhook_base::{Instant, Random};
 use offhook_switch::media::{
     EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamConfig, StreamQuality,
 };
@@ -59,13 +59,16 @@ pub struct Engine {
 
 impl Engine {
     /// An engine without endpoints.
-    pub const fn new(address: IpAddr, silence: Option<Duration>) -> Self {
+    pub fn new(address: IpAddr, silence: Option<Duration>, random: &mut Random) -> Self {
+        // Anywhere in the range: after a restart, phones of lost calls go on speaking to ports of the earlier life.
+        let pairs = u64::from((PORT_LAST - PORT_FIRST) / 2 + 1);
+        let first = PORT_FIRST + 2 * u16::try_from(random.below(pairs)).unwrap_or(0);
         Self {
             address,
             silence,
             endpoints: BTreeMap::new(),
             by_port: BTreeMap::new(),
-            next_port: PORT_FIRST,
+            next_port: first,
             refuse_opens: 0,
         }
     }

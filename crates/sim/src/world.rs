@@ -234,7 +234,8 @@ impl World {
         };
         self.life += 1;
         let now = self.moment();
-        self.node.start(config, Engine::new(NODE.ip(), silence), now);
+        let engine = Engine::new(NODE.ip(), silence, &mut self.random);
+        self.node.start(config, engine, now);
         self.drain_node();
     }
 

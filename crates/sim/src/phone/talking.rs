@@ -154,9 +154,6 @@ impl Phone {
         }
         match request.method() {
             Method::Bye => {
-                if call.side == Side::Callee && call.accepted.is_some() && self.habits.speaks {
-                    // Not wrong by itself: our 2xx and the BYE crossed, or the ACK was lost.
-                }
                 self.calls[index].end(0);
                 self.respond(key, &request, 200, now);
             }
@@ -216,9 +213,9 @@ impl Phone {
         }
         call.accepted = None;
         if std::mem::take(&mut call.awaits_answer) {
-            if call.media.take(ack.body()).is_none() {
+            if offhook_sdp::SessionDescription::parse_slice(ack.body()).is_err() {
                 self.violations.push("an ACK without the answer to our offer".into());
-            } else if self.habits.speaks {
+            } else if call.media.take(ack.body()).is_some() && self.habits.speaks {
                 call.media.speak_at.get_or_insert(call.up_at.unwrap_or_default() + SPEAK_EVERY);
             }
         }

@@ -1,0 +1,176 @@
+//! One world of the swarm: what is in it, what goes wrong, and what must hold all the same.
+
+use std::time::Duration;
+
+use offhook_base::Random;
+use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig};
+
+const LINES: [&str; 4] = ["101", "102", "103", "104"];
+
+/// How long the world is bad.
+const STORM: Duration = Duration::from_secs(240);
+
+/// Within this time after the storm everything has settled: users hang up after at most 60 s, a call that nobody
+/// hears of ends by its session timer after 180 s, then come 64*T1 twice.
+const CALM: Duration = Duration::from_secs(600);
+
+/// Runs the world of a seed.
+///
+/// # Panics
+/// If a rule was broken.
+pub fn run(seed: u64) {
+    let mut random = Random::from_number(seed ^ 0x5eed);
+    let mut config = WorldConfig::with_lines(seed, &LINES);
+    config.settings.session_timers.interval_secs = 90 + below(&mut random, 100);
+    config.settings.ring = Duration::from_secs(5 + u64::from(below(&mut random, 20)));
+    config.settings.unanswered = Duration::from_secs(20 + u64::from(below(&mut random, 60)));
+    config.settings.call_duration = Duration::from_secs(30 + u64::from(below(&mut random, 300)));
+    let mut world = World::new(config);
+    let phones: Vec<PhoneId> = (0..3 + random.below(6))
+        .map(|_| {
+            let line = LINES[index(&mut random, LINES.len())];
+            let habits = draw_habits(&mut random);
+            world.add_phone(line, habits)
+        })
+        .collect();
+    world.run_secs(2);
+    world.faults = Faults::draw(&mut random);
+    let end = world.now() + STORM;
+    while world.now() < end {
+        world.run_for(Duration::from_millis(1 + random.below(4000)));
+        something_happens(&mut world, &phones, &mut random);
+    }
+    heal(&mut world, &phones);
+    check(&mut world, &phones, seed);
+}
+
+fn something_happens(world: &mut World, phones: &[PhoneId], random: &mut Random) {
+    let phone = phones[index(random, phones.len())];
+    let calls = world.phone(phone).calls.len();
+    let generation = u8::try_from(1 + random.below(100)).unwrap_or(1);
+    match random.below(100) {
+        0..35 => {
+            let target = LINES[index(random, LINES.len())];
+            if world.phone(phone).is_alive() {
+                world.act(phone, |phone, now| phone.call(target, now));
+            }
+        }
+        35..60 if calls > 0 => {
+            let call = calls - 1;
+            world.act(phone, |phone, now| phone.hang_up(call, now));
+        }
+        60..70 if calls > 0 => {
+            let holding = random.below(2) == 0;
+            world.act(phone, |phone, now| phone.hold(calls - 1, holding, now));
+        }
+        70..75 if calls > 0 => {
+            let codecs: &[u8] = if random.below(2) == 0 { &[8] } else { &[0, 8] };
+            world.act(phone, |phone, now| phone.change_codecs(calls - 1, codecs, now));
+        }
+        75..80 => world.act(phone, |phone, _| phone.crash()),
+        80..88 if !world.phone(phone).is_alive() => world.come_back(phone, generation),
+        88..92 => world.rebind(phone, generation),
+        92..94 if random.below(4) == 0 => {
+            world.crash_node();
+            world.run_for(Duration::from_millis(random.below(5000)));
+            world.start_node();
+        }
+        94 => world.refuse_ports(1 + index(random, 3)),
+        _ => world.faults = Faults::draw(random),
+    }
+}
+
+/// The network is well again, everybody is switched on, and the users hang up one by one.
+fn heal(world: &mut World, phones: &[PhoneId]) {
+    world.faults = Faults::NONE;
+    world.refuse_ports(0);
+    for (number, &phone) in phones.iter().enumerate() {
+        if !world.phone(phone).is_alive() {
+            world.come_back(phone, u8::try_from(110 + number).unwrap_or(110));
+        }
+        for call in 0..world.phone(phone).calls.len() {
+            if number % 2 == 0 {
+                world.act(phone, |phone, now| phone.hang_up(call, now));
+            }
+        }
+        world.run_secs(5);
+    }
+    world.run_for(CALM);
+}
+
+fn check(world: &mut World, phones: &[PhoneId], seed: u64) {
+    assert_eq!(world.gauges().calls, 0, "seed {seed}: calls of the node");
+    // Whoever has not heard of the end, because the node died or its NAT moved, hangs up at last.
+    for &phone in phones {
+        for call in 0..world.phone(phone).calls.len() {
+            world.act(phone, |phone, now| phone.hang_up(call, now));
+        }
+    }
+    world.run_secs(70);
+    for &phone in phones {
+        let calls = &world.phone(phone).calls;
+        let open = calls.iter().filter(|call| !call.is_over()).count();
+        assert_eq!(open, 0, "seed {seed}: phone {} has open calls", phone.0);
+        // Registrations go on for ever and have transactions of their own.
+        world.act(phone, |phone, _| phone.crash());
+    }
+    world.run_secs(70);
+    assert_eq!(world.violations(), [""; 0], "seed {seed}");
+    assert_eq!(world.leftovers(), [""; 0], "seed {seed}");
+    let state = world.state();
+    assert_eq!(state.records.len() + state.lost.len(), state.started.len(), "seed {seed}: calls and records");
+    // Two phones that have nothing to do with the storm can call each other at once.
+    let before = world.state().records.len();
+    let plain = Habits { reaction: Reaction::Answer(Duration::from_secs(1)), ..Habits::default() };
+    let caller = world.add_phone("101", plain.clone());
+    world.run_secs(5);
+    let call = world.act(caller, |phone, now| phone.call("102", now));
+    world.run_secs(10);
+    world.act(caller, |phone, now| phone.hang_up(call, now));
+    world.run_secs(5);
+    world.act(caller, |phone, _| phone.crash());
+    world.run_secs(100);
+    assert_eq!(world.state().records.len(), before + 1, "seed {seed}: the call after the storm");
+    assert_eq!(world.leftovers(), [""; 0], "seed {seed}: after the last call");
+    assert_eq!(world.violations(), [""; 0], "seed {seed}: after the last call");
+}
+
+fn draw_habits(random: &mut Random) -> Habits {
+    let millis = |random: &mut Random, bound| Duration::from_millis(random.below(bound));
+    let reaction = match random.below(10) {
+        0 => Reaction::Refuse([486, 603, 480, 404, 500, 503, 600][index(random, 7)], millis(random, 5000)),
+        1 => Reaction::Redirect(
+            format!("sip:{}@example.org", LINES[index(random, LINES.len())]),
+            millis(random, 3000),
+        ),
+        2 => Reaction::Never,
+        3 => Reaction::Mute,
+        _ => Reaction::Answer(millis(random, 12_000)),
+    };
+    let yes = |random: &mut Random, percent| random.below(100) < percent;
+    Habits {
+        registers: true,
+        expires: 60 + below(random, 200),
+        q: [None, Some("1.0"), Some("0.5")][index(random, 3)],
+        rings_after: yes(random, 85).then(|| millis(random, 1000)),
+        early_media_after: yes(random, 30).then(|| millis(random, 3000)),
+        reliable: yes(random, 40),
+        requires_reliable: yes(random, 10),
+        reaction,
+        late_offer: yes(random, 15),
+        updates: yes(random, 40),
+        session_secs: yes(random, 50).then(|| 90 + below(random, 200)),
+        leaves_refresh: yes(random, 30),
+        never_acks: yes(random, 3),
+        speaks: yes(random, 90),
+        instance: None,
+    }
+}
+
+fn below(random: &mut Random, bound: u64) -> u32 {
+    u32::try_from(random.below(bound)).unwrap_or(0)
+}
+
+fn index(random: &mut Random, length: usize) -> usize {
+    usize::try_from(random.below(length as u64)).unwrap_or(0)
+}
