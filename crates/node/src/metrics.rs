@@ -48,13 +48,17 @@ pub fn all(control: &Control) -> Vec<Metric> {
         },
     ];
     families.extend(media(&control.media.snapshot()));
-    families.extend(
-        control
+    families.push(Metric {
+        name: "offhook_net_events",
+        help: "What the SIP sockets counted, by event; connections_open is a level.",
+        kind: Counter,
+        samples: control
             .net_counters
             .snapshot()
             .into_iter()
-            .map(|(name, help, value)| Metric::single(name, help, Counter, value as f64)),
-    );
+            .map(|(name, _, value)| Sample { labels: vec![("event", name.to_string())], value: value as f64 })
+            .collect(),
+    });
     families
 }
 
