@@ -287,6 +287,13 @@ impl World {
         self.outside[id.0] = outside;
     }
 
+    /// A phone moves to another network in the middle of its call number `call`, knows it, and tells the node.
+    pub fn move_phone(&mut self, id: PhoneId, generation: u8, call: usize) {
+        self.rebind(id, generation);
+        let address = self.outside[id.0];
+        self.act(id, |phone, now| phone.move_to(call, address, now));
+    }
+
     /// A phone that was off comes back at another address and registers.
     pub fn come_back(&mut self, id: PhoneId, generation: u8) {
         self.rebind(id, generation);

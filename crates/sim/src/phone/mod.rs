@@ -3,9 +3,9 @@
 //! It leans on the same messages, transactions and dialogs as the node, and has a call logic of its own: what both get
 //! wrong in the same way is for the real programs in `tests/` to find.
 
-mod call;
+pub mod call;
 mod calling;
-mod description;
+pub mod description;
 mod habits;
 mod registering;
 mod ringing;

@@ -15,6 +15,9 @@ use super::{Phone, Use};
 /// How long after a failed registration the next one is tried.
 const AGAIN_AFTER: Duration = Duration::from_secs(30);
 
+/// Challenges in a row before it gives up for a while.
+const REFUSALS_MAX: u8 = 3;
+
 /// What a phone knows of its registration.
 #[derive(Debug)]
 pub struct Registration {
@@ -160,7 +163,9 @@ impl Phone {
             return;
         }
         self.registration.pending = false;
-        if status.as_u16() == 401 && self.registration.refused < 2 {
+        let stale = response.headers().www_authenticate().any(|challenge| challenge.stale);
+        let again = self.registration.refused == 0 || (stale && self.registration.refused < REFUSALS_MAX);
+        if status.as_u16() == 401 && again {
             self.registration.refused += 1;
             self.registration.credentials = self.answer_to(response);
             let wish = self.registration.wish;

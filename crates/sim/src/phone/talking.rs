@@ -50,10 +50,28 @@ impl Phone {
         self.pump(now);
     }
 
+    /// Takes an offer back that was not answered yet, by CANCEL; an UPDATE cannot be taken back.
+    pub fn withdraw(&mut self, index: usize, now: Instant) {
+        if let Some(Reoffer { client, invite_cseq: Some(_), .. }) = self.calls[index].reoffer {
+            self.layer.cancel(client, None, now);
+            self.pump(now);
+        }
+    }
+
     /// Offers other codecs from now on.
     pub fn change_codecs(&mut self, index: usize, codecs: &[u8], now: Instant) {
         let call = &mut self.calls[index];
         call.media.codecs = codecs.to_vec();
+        let holding = call.media.holding;
+        self.offer_again(index, holding, now);
+        self.pump(now);
+    }
+
+    /// Moves to another address in the middle of a call, and says so (RFC 3665 §3.7).
+    pub fn move_to(&mut self, index: usize, address: std::net::SocketAddr, now: Instant) {
+        self.address = address;
+        let call = &mut self.calls[index];
+        call.media.local.set_ip(address.ip());
         let holding = call.media.holding;
         self.offer_again(index, holding, now);
         self.pump(now);
