@@ -49,7 +49,7 @@ use crate::{
     },
     hunt::Hunt,
     identity::Identity,
-    record::CallId,
+    record::{CallId, CallRecord},
     registrar::BindingId,
     route::Caller,
     summary::{CallPhase, CallSummary},
@@ -122,6 +122,11 @@ impl Call {
     /// Its id; `None` once its record was made.
     pub fn id(&self) -> Option<CallId> {
         self.account.as_ref().map(Account::id)
+    }
+
+    /// What its record would say now; `None` once it was made.
+    pub fn account_so_far(&self) -> Option<&CallRecord> {
+        self.account.as_ref().map(Account::so_far)
     }
 
     /// Whether it can be forgotten: the record is made and nothing is to come that needs an answer.

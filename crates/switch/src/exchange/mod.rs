@@ -26,6 +26,7 @@ use crate::{
     fact::StoredBinding,
     gate::Gate,
     lines::Lines,
+    record::CallRecord,
     registrar::{Registrar, RegistrarConfig},
     settings::Settings,
     summary::{CallSummary, LineSummary, RegistrationSummary},
@@ -203,6 +204,17 @@ impl Exchange {
     /// Calls that are on now.
     pub fn calls(&self) -> Vec<CallSummary> {
         self.calls.iter().filter_map(|(_, call)| call.summary()).collect()
+    }
+
+    /// The account so far of the call that a message with this Call-ID header belongs to. Looks at every call: for
+    /// traces, not for the path of a message.
+    pub fn account_of(&self, sip_call_id: &str) -> Option<&CallRecord> {
+        let mut accounts = self.calls.iter().filter_map(|(_, call)| call.account_so_far());
+        accounts.find(|record| {
+            let mut ids =
+                record.legs.iter().map(|leg| leg.sip_call_id.disclose(offhook_base::Purpose::Operation));
+            ids.any(|id| id == sip_call_id)
+        })
     }
 
     /// Contacts that are bound now.
