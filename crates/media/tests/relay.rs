@@ -193,15 +193,15 @@ fn a_plain_binding_request_is_answered_in_bounds() {
     }
     let (answer, _) = receive(&client.rtp);
     let answer = stun::Message::parse(&answer).unwrap();
-    assert_eq!((answer.class(), answer.transaction_id()), (stun::Class::Success, stun::TransactionId([7; 12])));
-    // Packets of one port are handled in order: once this comes back to be counted, so have the requests been.
-    client.rtp.send_to(&[255], (LOCAL, port)).unwrap();
-    while stage.handle.snapshot().dropped(DropReason::Malformed) == 0 {
-        std::thread::yield_now();
-    }
+    assert_eq!(
+        (answer.class(), answer.transaction_id()),
+        (stun::Class::Success, stun::TransactionId([7; 12]))
+    );
+    // One batch, one turn: commands are carried out after the packets that came before them.
+    stage.settle();
     let snapshot = stage.handle.snapshot();
     assert_eq!(snapshot.stun_answered + snapshot.dropped(DropReason::Stun), 20);
-    assert!(snapshot.stun_answered <= 20 && snapshot.dropped(DropReason::Stun) > 0, "{snapshot:?}");
+    assert!(snapshot.dropped(DropReason::Stun) > 0, "{snapshot:?}");
 }
 
 #[test]

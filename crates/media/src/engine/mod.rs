@@ -83,9 +83,8 @@ impl MediaEngine {
         let bell = Arc::new(epoll::bell().map_err(StartError::Epoll)?);
         let counters = Arc::new(Counters::default());
         let (orders, receiver) = sync_channel(ORDERS_MAX);
-        let worker =
-            Worker::new(config, pool, bell.clone(), receiver, counters.clone(), Box::new(tell))
-                .map_err(StartError::Epoll)?;
+        let worker = Worker::new(config, pool, bell.clone(), receiver, counters.clone(), Box::new(tell))
+            .map_err(StartError::Epoll)?;
         let thread = std::thread::Builder::new().name("media".into());
         thread.spawn(move || worker.run()).map_err(StartError::Thread)?;
         Ok(MediaHandle(Arc::new(Shared { orders, bell, counters })))

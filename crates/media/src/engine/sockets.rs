@@ -25,16 +25,10 @@ pub struct BoundPair {
 }
 
 /// Draws pairs until one can be bound on `local`. Pairs that others hold go to rest in the pool.
-pub fn bind_pair(
-    pool: &mut PortPool,
-    local: IpAddr,
-    dscp: u8,
-    now: Instant,
-) -> Result<BoundPair, OpenError> {
+pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> Result<BoundPair, OpenError> {
     for _ in 0..BIND_ATTEMPTS_MAX {
         let pair = pool.take(now).ok_or(OpenError::Exhausted)?;
-        let sockets =
-            bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
+        let sockets = bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
         match sockets {
             Ok((rtp, rtcp)) => return Ok(BoundPair { pair, rtp, rtcp }),
             Err(error) => {

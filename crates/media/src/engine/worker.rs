@@ -183,9 +183,13 @@ impl Worker {
                 Order::Stop => return Err(Stopped),
             }
         }
+        Ok(())
+    }
+
+    /// Before the event that tells of it, so that whoever saw the event sees the counters agree.
+    fn publish(&self) {
         self.counters.endpoints.set(self.relay.endpoint_count() as u64);
         self.counters.ports_in_use.set(2 * self.pool.taken() as u64);
-        Ok(())
     }
 
     fn carry_out(&mut self, command: MediaCommand) {
@@ -199,6 +203,7 @@ impl Worker {
                         MediaEvent::OpenFailed { endpoint, error }
                     }
                 };
+                self.publish();
                 (self.tell)(event);
             }
             MediaCommand::Configure { endpoint, streams } => self.relay.configure(endpoint, streams, now),
@@ -230,7 +235,10 @@ impl Worker {
         for (places, bound) in ports.iter().skip(has).zip(bound) {
             self.install(*places, bound);
         }
-        Ok(ports.iter().filter_map(|[rtp, _]| self.pairs.get(rtp.index() / 2)?.map(|pair| pair.rtp)).collect())
+        Ok(ports
+            .iter()
+            .filter_map(|[rtp, _]| self.pairs.get(rtp.index() / 2)?.map(|pair| pair.rtp))
+            .collect())
     }
 
     fn install(&mut self, [rtp, rtcp]: [PortId; 2], bound: BoundPair) {
@@ -264,6 +272,7 @@ impl Worker {
                 self.pool.give_back(pair, now);
             }
         }
+        self.publish();
         (self.tell)(MediaEvent::Closed { endpoint, streams });
     }
 }

@@ -94,7 +94,13 @@ impl Latch {
 
     /// Whether a media packet from `source` may be taken. `plausible`: its content is what was negotiated; without
     /// it only the announced address and the holder are heard. Changes nothing: authentication comes first.
-    pub fn admit(&self, source: SocketAddr, trace: Trace, plausible: bool, now: Instant) -> Option<Admission> {
+    pub fn admit(
+        &self,
+        source: SocketAddr,
+        trace: Trace,
+        plausible: bool,
+        now: Instant,
+    ) -> Option<Admission> {
         let admission = Some(Admission(Holder { address: source, trace, heard_at: now }));
         let signalled = self.signalled?;
         let credit = credit(source, signalled);
@@ -105,7 +111,8 @@ impl Latch {
         if holder.address == source || credit == Credit::Signalled {
             return admission;
         }
-        let outranks = now < self.learn_until && plausible && credit > self::credit(holder.address, signalled);
+        let outranks =
+            now < self.learn_until && plausible && credit > self::credit(holder.address, signalled);
         admission.filter(|_| outranks || holder.goes_on_as(trace, now))
     }
 

@@ -59,7 +59,7 @@ impl PortId {
     }
 
     const fn component(self) -> Component {
-        if self.0 % 2 == 0 { Component::Rtp } else { Component::Rtcp }
+        if self.0.is_multiple_of(2) { Component::Rtp } else { Component::Rtcp }
     }
 }
 
@@ -113,13 +113,8 @@ impl Relay {
     /// Opens an endpoint with `streams` streams, or grows it to as many. The ports by stream: RTP, RTCP.
     pub fn open(&mut self, id: EndpointId, streams: usize, now: Instant) -> Vec<[PortId; 2]> {
         let slot = self.by_id.get(&id).copied().unwrap_or_else(|| {
-            let endpoint = Endpoint {
-                id,
-                streams: Vec::new(),
-                partner: None,
-                silent_since: now,
-                told_silent: false,
-            };
+            let endpoint =
+                Endpoint { id, streams: Vec::new(), partner: None, silent_since: now, told_silent: false };
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
                 self.slots.len() - 1
@@ -272,7 +267,8 @@ impl Relay {
         // Whoever holds may send nothing for an hour: only sections that flow both ways must be heard.
         let mut both = left.streams.iter().zip(&right.streams).filter(|(l, r)| l.receives() && r.receives());
         let first = both.next()?;
-        let heard = std::iter::once(first).chain(both).flat_map(|(l, r)| [l.heard_at(), r.heard_at()]).flatten();
+        let heard =
+            std::iter::once(first).chain(both).flat_map(|(l, r)| [l.heard_at(), r.heard_at()]).flatten();
         let since = heard.max().unwrap_or_default().max(left.silent_since).max(right.silent_since);
         Some((partner, since))
     }

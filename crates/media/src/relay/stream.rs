@@ -153,8 +153,7 @@ impl Stream {
         let header = Header::parse(&buffer[..len]).ok();
         let trace = header.map(|header| (header.ssrc(), header.sequence_number()));
         let plausible = self.config.receives
-            && (self.is_opaque
-                || header.is_some_and(|header| self.payloads.contains(header.payload_type())));
+            && (self.is_opaque || header.is_some_and(|header| self.payloads.contains(header.payload_type())));
         let admission = self.media.admit(source, trace, plausible, now).ok_or(DropReason::Stranger)?;
         if header.is_none() && !self.is_opaque {
             return Err(DropReason::Malformed);
