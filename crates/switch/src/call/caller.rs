@@ -238,6 +238,10 @@ impl Call {
             return;
         }
         self.leg(leg).accepted = None;
+        self.leg(leg).acknowledged = true;
+        if self.leg(leg).state == LegState::Leaving {
+            return self.say_goodbye(services, leg, now);
+        }
         let Some(other) = self.other(leg) else { return };
         if self.modify.is_some() {
             return self.modify_acknowledged(services, leg, ack, now);

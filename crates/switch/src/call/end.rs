@@ -43,7 +43,8 @@ impl Call {
     ) {
         services.refuse(pending, StatusCode::OK, now);
         if !self.is_running() {
-            return; // both sides hung up at once
+            // Both sides hung up at once.
+            return self.end_leg(services, leg, None, now);
         }
         let reason = pending.request.headers().first(&HeaderName::Reason);
         let by = self.party(leg);
@@ -131,7 +132,22 @@ impl Call {
             let answer = late_offer.map(|offer| leg.session.decline(&offer, &mut services.random));
             self.send_ack(services, index, answer.as_deref());
         }
+        let leg = &mut self.legs[usize::from(index)];
+        if index == CALLER && leg.accepted.is_some() && !leg.acknowledged {
+            // RFC 3261 §15: no BYE before the ACK, or before it is known that none comes.
+            leg.state = LegState::Leaving;
+            leg.timer = None;
+            leg.farewell = reason.map(Box::from);
+            return self.set_line_state(services, index, None, now);
+        }
         self.send_bye(services, index, reason, now);
+        self.end_leg(services, index, None, now);
+    }
+
+    /// The BYE that waited for the ACK.
+    pub(super) fn say_goodbye(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
+        let reason = self.leg(index).farewell.take();
+        self.send_bye(services, index, reason.as_deref(), now);
         self.end_leg(services, index, None, now);
     }
 
@@ -212,20 +228,24 @@ impl Call {
         self.drop_relays(services, now);
         let status = self.account.as_ref().and_then(|account| account.verdict_status());
         for index in 0..self.legs.len() {
-            let leg = &self.legs[index];
-            // A cancelled branch keeps its dialog tag until its INVITE ends: a 2xx may have overtaken the CANCEL.
-            if leg.state != LegState::Cancelling {
-                let status = if leg.index == CALLER { status } else { None };
-                self.end_leg(services, leg.index, status, now);
-            } else {
-                let number = leg.index;
-                if let Some(endpoint) = self.legs[index].session.take_endpoint() {
-                    services.media(MediaCommand::Close { endpoint });
+            let leg = &mut self.legs[index];
+            let number = leg.index;
+            // What a leg that is still settling waits for: the end of its INVITE, as a 2xx may have overtaken the CANCEL,
+            // or the ACK before its BYE. Its media and the record do not wait.
+            let status = match leg.state {
+                LegState::Cancelling => Some(StatusCode::REQUEST_TERMINATED.as_u16()),
+                LegState::Leaving => None,
+                _ => {
+                    let status = if number == CALLER { status } else { None };
+                    self.end_leg(services, number, status, now);
+                    continue;
                 }
-                // The record does not wait for the answer to the CANCEL.
-                if let Some(account) = &mut self.account {
-                    account.leg_ended(number, Some(StatusCode::REQUEST_TERMINATED.as_u16()), now.utc);
-                }
+            };
+            if let Some(endpoint) = leg.session.take_endpoint() {
+                services.media(MediaCommand::Close { endpoint });
+            }
+            if let Some(account) = &mut self.account {
+                account.leg_ended(number, status, now.utc);
             }
         }
         self.conclude(services, now);
@@ -288,6 +308,9 @@ impl Call {
             let leg = &mut self.legs[index];
             match leg.accepted.as_mut().and_then(|accepted| accepted.handle_timeout(&timers, now.instant)) {
                 Some(AcceptedEvent::Resend(bytes)) => services.layer.send_stateless(bytes, leg.destination),
+                Some(AcceptedEvent::GiveUp) if leg.state == LegState::Leaving => {
+                    self.say_goodbye(services, number, now);
+                }
                 Some(AcceptedEvent::GiveUp) => {
                     leg.accepted = None;
                     let by = self.party(number);

@@ -25,6 +25,8 @@ pub enum LegState {
     Up,
     /// Given up: a CANCEL waits or is on its way, and the final response is still to come.
     Cancelling,
+    /// The caller's, while the ACK of its 2xx is awaited: the BYE follows (RFC 3261 §15).
+    Leaving,
     /// Over.
     Ended,
 }
@@ -67,6 +69,10 @@ pub struct Leg {
     pub allows_update: bool,
     /// It holds the other side.
     pub holds: bool,
+    /// It has acknowledged a 2xx of ours.
+    pub acknowledged: bool,
+    /// The Reason of the BYE that waits for its ACK.
+    pub farewell: Option<Box<str>>,
     /// A BYE of ours is on its way to it.
     pub hanging_up: bool,
     /// What only a callee has.
@@ -86,6 +92,10 @@ pub struct Branch {
     pub attempts: u8,
     /// The Call-ID of its dialog.
     pub call_id: Box<str>,
+    /// Where it would go over UDP: its INVITE is too large for a datagram and went by TCP.
+    pub udp: Option<Destination>,
+    /// TCP was tried and failed: large or not, it goes by UDP.
+    pub keeps_udp: bool,
     /// Credentials to send, after a challenge.
     pub credentials: Option<(bool, Box<str>)>,
     /// What the INVITE says of session timers: raised by a 422.
@@ -122,6 +132,8 @@ impl Branch {
             cseq: 1,
             attempts: 0,
             call_id,
+            udp: None,
+            keeps_udp: false,
             credentials: None,
             session_offer,
             order: ReliableOrder::default(),
@@ -149,6 +161,8 @@ impl Leg {
             invite_cseq: 1,
             allows_update: false,
             holds: false,
+            acknowledged: false,
+            farewell: None,
             hanging_up: false,
             branch: None,
         }
@@ -159,10 +173,10 @@ impl Leg {
         self.branch.is_some() && matches!(self.state, LegState::Starting | LegState::Ringing)
     }
 
-    /// Whether something is still to come that the call must answer: a 2xx that overtook our CANCEL, or a BYE that
-    /// crossed ours.
+    /// Whether something is still to come that the call must answer: a 2xx that overtook our CANCEL, an ACK that our BYE
+    /// waits for, or a BYE that crossed ours.
     pub const fn is_settling(&self) -> bool {
-        self.hanging_up || matches!(self.state, LegState::Cancelling)
+        self.hanging_up || matches!(self.state, LegState::Cancelling | LegState::Leaving)
     }
 
     /// The soonest of its machines' deadlines.
