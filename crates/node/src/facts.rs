@@ -7,6 +7,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use offhook_base::Purpose;
 use offhook_store::{BindingWriter, RecordWriter};
 use offhook_switch::fact::{Fact, Refusal, What};
 use tokio::sync::broadcast;
@@ -55,6 +56,8 @@ pub struct FactSink {
     pub listeners: broadcast::Sender<Arc<Fact>>,
     /// What was counted.
     pub counters: Arc<FactCounters>,
+    /// The operator wants numbers and addresses in the log.
+    pub unmasked: bool,
 }
 
 impl FactSink {
@@ -69,11 +72,19 @@ impl FactSink {
                     tracing::error!(call_id = %record.id, "record lost: the queue to the disk is full");
                 }
             }
+            What::CallStarted { call, tenant, caller, callee } if self.unmasked => {
+                let (caller, callee) =
+                    (caller.disclose(Purpose::Operation), callee.disclose(Purpose::Operation));
+                tracing::info!(call_id = %call, %tenant, %caller, %callee, "call started");
+            }
             What::CallStarted { call, tenant, caller, callee } => {
                 tracing::info!(call_id = %call, %tenant, %caller, %callee, "call started");
             }
             What::CallAnswered { call, leg } => tracing::info!(call_id = %call, leg, "call answered"),
             What::Bound(_) | What::Unbound { .. } => self.bindings.offer(&fact.what),
+            What::Refused { why, source } if self.unmasked => {
+                tracing::debug!(?why, source = %source.disclose(Purpose::Operation), "refused");
+            }
             What::Refused { why, source } => tracing::debug!(?why, %source, "refused"),
             _ => {}
         }

@@ -177,6 +177,7 @@ async fn serve(
         bindings: bindings.clone(),
         listeners: facts.clone(),
         counters: Arc::clone(&fact_counters),
+        unmasked: config.log.unmasked,
     };
     let worker = Worker { io, exchange, media: media.clone(), asker, facts: sink, taps: Vec::new() };
     let worker = std::thread::Builder::new().name("offhook-sip".into()).spawn(move || worker.run()).map_err(

@@ -18,6 +18,7 @@ use offhook_net::{
     tls::{CertificateFiles, ClientTls, ClientTlsConfig, ServerTls, find_or_make},
 };
 use offhook_sip::{
+    digest::HashFunction,
     session_timer::SessionTimerPolicy,
     transaction::TimerConfig,
     transport::{Listener, ListenerId, Transport},
@@ -25,7 +26,11 @@ use offhook_sip::{
 use offhook_switch::{registrar::RegistrarConfig, settings::Settings};
 use tokio::runtime::Handle;
 
-use crate::{RunError, config::Config, worker::Command};
+use crate::{
+    RunError,
+    config::{Config, DigestOffer},
+    worker::Command,
+};
 
 /// Commands that may wait for the worker: a media event and an answer for each of the calls that one second can bring.
 const COMMANDS_MAX: usize = 65_536;
@@ -169,9 +174,16 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
             t2: Duration::from_millis(signalling.t2_ms.get()),
             t4: Duration::from_millis(signalling.t4_ms.get()),
         },
+        wake: seconds(config.push.wait_secs.get()),
+        bindings: config.limits.bindings.as_usize(),
         calls: config.limits.calls.as_usize(),
         emergency_numbers: sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect(),
         product: sip.product.as_str().into(),
+        digest: match sip.digest {
+            DigestOffer::Both => vec![HashFunction::Sha256, HashFunction::Md5],
+            DigestOffer::Md5 => vec![HashFunction::Md5],
+            DigestOffer::Sha256 => vec![HashFunction::Sha256],
+        },
     }
 }
 

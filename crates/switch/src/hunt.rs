@@ -57,6 +57,11 @@ impl<T> Hunt<T> {
         }
     }
 
+    /// No other target can help.
+    pub fn give_up(&mut self) {
+        self.groups.clear();
+    }
+
     /// Whether untried targets are left.
     pub fn has_more(&self) -> bool {
         !self.groups.is_empty()

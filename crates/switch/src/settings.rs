@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use offhook_sip::{
+    digest::HashFunction,
     session_timer::SessionTimerPolicy,
     transaction::TimerConfig,
     transport::{Listener, ListenerId, Transport},
@@ -29,12 +30,18 @@ pub struct Settings {
     pub session_timers: SessionTimerPolicy,
     /// The base values of SIP's timers. Default: RFC 3261's.
     pub timers: TimerConfig,
+    /// How long a call waits for a device that was woken by push. Default 10 s.
+    pub wake: Duration,
+    /// Contacts the registrar may hold in all. Default 200,000.
+    pub bindings: usize,
     /// Calls the exchange may have at once. Default 10,000.
     pub calls: usize,
     /// Numbers every line may call.
     pub emergency_numbers: Vec<Box<str>>,
     /// What the Server and User-Agent headers say; the version is kept to ourselves by default.
     pub product: Box<str>,
+    /// The hash functions that lines are challenged with, the most wanted first. Default: SHA-256, MD5 (RFC 8760 §2.3).
+    pub digest: Vec<HashFunction>,
 }
 
 impl Default for Settings {
@@ -49,12 +56,15 @@ impl Default for Settings {
             silence: Some(Duration::from_secs(60)),
             session_timers: SessionTimerPolicy::default(),
             timers: TimerConfig::RFC3261,
+            wake: Duration::from_secs(10),
+            bindings: 200_000,
             calls: 10_000,
             emergency_numbers: crate::directory::EMERGENCY_NUMBERS
                 .iter()
                 .map(|&number| number.into())
                 .collect(),
             product: "Offhook".into(),
+            digest: vec![HashFunction::Sha256, HashFunction::Md5],
         }
     }
 }

@@ -32,9 +32,24 @@ section! {
         session_expires_secs: Ranged<90, 86_400> = Ranged::of(1800),
         /// Seconds between refreshes below which a request is refused with 422 (RFC 4028 §5).
         session_expires_min_secs: Ranged<90, 86_400> = Ranged::of(90),
+        /// How lines are asked for their password. Some devices look only at the first way they are offered, and fail if
+        /// they do not know it.
+        digest: DigestOffer = DigestOffer::Both,
         /// Numbers that every line may call, whatever its permission.
         emergency_numbers: Vec<String> =
             offhook_switch::directory::EMERGENCY_NUMBERS.iter().map(|&number| number.into()).collect(),
+    }
+}
+
+words! {
+    /// The hash functions of digest authentication.
+    DigestOffer {
+        /// SHA-256 first, then MD5 (RFC 8760 §2.3).
+        Both = "sha-256 and md5",
+        /// MD5 alone: for devices that stop at a challenge they do not know.
+        Md5 = "md5",
+        /// SHA-256 alone: devices that know only MD5 stay outside.
+        Sha256 = "sha-256",
     }
 }
 
@@ -67,8 +82,6 @@ section! {
         /// Whether media goes through the node. Without it the endpoints must reach each other, and there are no
         /// statistics and no silence check.
         anchor: bool = true,
-        /// Threads that relay; 0 starts one for every two processors.
-        workers: Ranged<0, 256> = Ranged::of(0),
     }
 }
 
@@ -183,10 +196,8 @@ section! {
 }
 
 section! {
-    /// Threads and timers of the signalling.
+    /// Timers of the signalling.
     Signalling {
-        /// Threads; 0 starts one for every processor.
-        workers: Ranged<0, 256> = Ranged::of(0),
         /// Milliseconds a message is expected to need to the other side and back: T1 of RFC 3261 §17.
         t1_ms: Ranged<50, 5000> = Ranged::of(500),
         /// Milliseconds between retransmissions at most: T2 of RFC 3261 §17.

@@ -83,6 +83,12 @@ impl Call {
             writer.body(body::SDP, description);
         }
         let bytes = writer.finish();
+        if let Some(stream) = services.stream_for_large(&bytes, &leg.destination)
+            && !branch.keeps_udp
+        {
+            branch.udp = Some(std::mem::replace(&mut leg.destination, stream));
+            return self.send_invite(services, index, now);
+        }
         let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Invite };
         match services.send_request(owner, &Method::Invite, &transaction, bytes, leg.destination, now) {
             Ok(key) => branch.invite = Some(key),
@@ -414,6 +420,11 @@ impl Call {
         }
         if hunted && !gave_up {
             self.hunt.refused(status);
+            // RFC 3263 §4.3: a peer's next address is tried when this one is out of order, not when it refuses the call.
+            let is_peer = self.leg(index).branch.as_ref().is_some_and(|branch| branch.way.peer().is_some());
+            if is_peer && !matches!(status.as_u16(), 408 | 500 | 502 | 503 | 504) {
+                self.hunt.give_up();
+            }
             if status.as_u16() >= 600 {
                 self.cancel_branches(services, None, now);
             }
@@ -479,8 +490,19 @@ impl Call {
         status: StatusCode,
         now: Moment,
     ) {
-        if self.leg(index).state == LegState::Up {
+        let leg = self.leg(index);
+        if leg.state == LegState::Up {
             return;
+        }
+        let hunted = leg.is_hunted();
+        if let Some(branch) = leg.branch.as_mut()
+            && let Some(udp) = branch.udp.take().filter(|_| hunted)
+        {
+            // RFC 3261 §18.1.1: what does not speak TCP gets the large request over UDP after all.
+            branch.keeps_udp = true;
+            branch.cseq += 1;
+            leg.destination = udp;
+            return self.send_invite(services, index, now);
         }
         self.branch_refused(services, index, status, now);
     }

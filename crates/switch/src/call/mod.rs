@@ -50,7 +50,7 @@ use crate::{
     hunt::Hunt,
     identity::Identity,
     record::{CallId, CallRecord},
-    registrar::BindingId,
+    registrar::{BindingId, Target},
     route::Caller,
     summary::{CallPhase, CallSummary},
 };
@@ -105,6 +105,8 @@ pub struct Call {
     anchored: bool,
     stage: Stage,
     hunt: Hunt<Way>,
+    /// The ways to the one device that was called by its GRUU.
+    device: Option<Vec<Target>>,
     /// What the call waits for besides its legs.
     awaited: Option<Awaited>,
     /// Bindings it has rung.

@@ -33,7 +33,7 @@ use crate::{
     lines::LegLineState,
     media::{MediaCommand, MediaEvent, STREAMS_MAX},
     record::{CallId, EndCause, EndedBy, LegRole},
-    registrar::Push,
+    registrar::{Push, Target},
     route::{Caller, NoRoute, Route},
 };
 
@@ -59,13 +59,26 @@ pub struct Start {
     pub offer: Option<SessionDescription>,
     /// Where it goes, or why nowhere.
     pub route: Result<Route, NoRoute>,
+    /// The one device that is meant, by its ways, where a GRUU was called.
+    pub device: Option<Vec<Target>>,
 }
 
 impl Call {
     /// Begins a call. It may end at once, with its refusal sent and its record made.
     pub fn start(services: &mut Services, start: Start, now: Moment) -> Self {
-        let Start { key, invite, request, flow, who, identity, callee_uri, callee_user, offer, route } =
-            start;
+        let Start {
+            key,
+            invite,
+            request,
+            flow,
+            who,
+            identity,
+            callee_uri,
+            callee_user,
+            offer,
+            route,
+            device,
+        } = start;
         let id = CallId::new(now.utc, &mut services.random);
         let account = Account::new(id, who.tenant(), &identity, &callee_uri, now.utc);
         let anchored = services.settings.anchor_media && anchors(&who, route.as_ref().ok());
@@ -82,6 +95,7 @@ impl Call {
             anchored,
             stage: Stage::Preparing { give_up_at: now.instant + services.settings.unanswered },
             hunt: Hunt::new(Vec::new()),
+            device: None,
             awaited: None,
             tried: Vec::new(),
             legs: Vec::with_capacity(2),
@@ -98,7 +112,10 @@ impl Call {
             Ok(_) if !caller_has_room => {
                 call.refuse(services, StatusCode::FORBIDDEN, EndCause::Overloaded, now)
             }
-            Ok(Route::Line(line)) if services.lines.has_room(&line) => call.ring_line(services, &line, now),
+            Ok(Route::Line(line)) if services.lines.has_room(&line) => {
+                call.device = device;
+                call.ring_line(services, &line, now);
+            }
             Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
             Ok(Route::Peer(peer)) => call.locate(services, peer),
             Err(reason) => {
@@ -211,9 +228,8 @@ impl Call {
 
     /// Rings a line's devices; those that sleep are woken first (RFC 8599).
     fn ring_line(&mut self, services: &mut Services, line: &Arc<Line>, now: Moment) {
-        let sleeping: Vec<Push> = services
-            .registrar
-            .contacts(line.id, now.instant)
+        let sleeping: Vec<Push> = self
+            .targets(services, line, now)
             .into_iter()
             .flatten()
             .filter_map(|target| target.push)
@@ -232,6 +248,7 @@ impl Call {
             self.awaited = Some(Awaited::Device(Arc::clone(line)));
         }
         if ways.is_empty() && !sleeping.is_empty() {
+            self.stage = Stage::Preparing { give_up_at: now.instant + services.settings.wake };
             return;
         }
         if ways.is_empty() {
@@ -266,6 +283,14 @@ impl Call {
         }
     }
 
+    /// The devices to ring, in groups by preference. The flows of one device are tried in turn (RFC 5626 §7).
+    fn targets(&self, services: &Services, line: &Line, now: Moment) -> Vec<Vec<Target>> {
+        match &self.device {
+            Some(flows) => flows.iter().map(|flow| vec![flow.clone()]).collect(),
+            None => services.registrar.contacts(line.id, now.instant),
+        }
+    }
+
     /// Ways to the devices of `line` that were not tried yet, by preference. `awake`: those with a push service too.
     fn untried_ways(
         &mut self,
@@ -274,7 +299,7 @@ impl Call {
         awake: bool,
         now: Moment,
     ) -> Vec<Vec<Way>> {
-        let groups = services.registrar.contacts(line.id, now.instant);
+        let groups = self.targets(services, line, now);
         let mut ways = Vec::with_capacity(groups.len());
         for group in groups {
             let mut found = Vec::with_capacity(group.len());

@@ -74,7 +74,7 @@ impl Exchange {
             trying_after: Some(std::time::Duration::ZERO),
             ..LayerConfig::default()
         };
-        let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, random.fork());
+        let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, &settings.digest, random.fork());
         Self {
             services: Services {
                 layer: TransactionLayer::new(layer_config, random.fork()),

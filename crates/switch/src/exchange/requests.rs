@@ -14,7 +14,7 @@ use offhook_sip::{
     uri::Uri,
 };
 
-use super::{Exchange, courier::Letter, owners::DialogEnd};
+use super::{Exchange, courier::Letter, owners::DialogEnd, services::Services};
 use crate::{
     call::{
         Call, Start,
@@ -25,6 +25,7 @@ use crate::{
     fact::{Refusal, What},
     gate::{Authenticated, Surroundings},
     identity::Identity,
+    registrar::Target,
     route::{self, Caller, NoRoute, Route},
 };
 
@@ -170,6 +171,16 @@ impl Exchange {
 
     fn register(&mut self, incoming: &Incoming, now: Moment) {
         let Some(who) = self.authenticate(incoming, now) else { return };
+        let is_full = self.services.registrar.len() >= self.services.settings.bindings;
+        if is_full && self.services.registrar.binding_count(who.line().id, now.instant) == 0 {
+            self.refused(Refusal::Overloaded, incoming.flow, now);
+            return self.answer(
+                incoming,
+                StatusCode::SERVICE_UNAVAILABLE,
+                &[(HeaderName::RetryAfter, "60")],
+                now,
+            );
+        }
         let tag = self.services.random.token::<12>();
         let Self { services, edge, .. } = self;
         let mut response = bytes::BytesMut::with_capacity(RESPONSE_BYTES);
@@ -310,7 +321,8 @@ impl Exchange {
         let Ok(uri) = request.parsed_uri() else {
             return self.answer(&Incoming { key: invite, request, flow }, StatusCode::BAD_REQUEST, &[], now);
         };
-        let callee_user: Box<str> = uri.user_unescaped().unwrap_or_default().into();
+        let mut callee_user: Box<str> = uri.user_unescaped().unwrap_or_default().into();
+        let device = self.device(&uri, &who, &mut callee_user, now);
         let route = self.route(&who, &uri, &callee_user, flow);
         if matches!(route, Err(NoRoute::ForeignDomain | NoRoute::NotPermitted)) {
             self.refused(Refusal::NotPermitted, flow, now);
@@ -333,10 +345,28 @@ impl Exchange {
             callee_user,
             offer,
             route,
+            device,
         };
         let call = Call::start(&mut self.services, start, now);
         self.calls.insert(call_key, call);
         self.calls.settle(call_key, &mut self.services);
+    }
+
+    /// The one device that a GRUU means (RFC 5627 §5.1); a temporary one also tells the line's name.
+    fn device(&self, uri: &Uri<'_>, who: &Caller, user: &mut Box<str>, now: Moment) -> Option<Vec<Target>> {
+        let Services { registrar, directory, .. } = &self.services;
+        match uri.param("gr")? {
+            Some(gr) => {
+                let line = directory.line(who.tenant(), user)?;
+                Some(registrar.public_gruu(line.id, gr, now.instant))
+            }
+            None => {
+                let (line, targets) = registrar.temporary_gruu(user, now.instant)?;
+                let line = directory.line_by_id(line).filter(|line| &*line.tenant == who.tenant())?;
+                *user = line.name.clone();
+                Some(targets)
+            }
+        }
     }
 
     fn route(&self, who: &Caller, uri: &Uri<'_>, user: &str, flow: Flow) -> Result<Route, NoRoute> {

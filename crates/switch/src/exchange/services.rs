@@ -2,7 +2,7 @@
 //!
 //! A call is handed `&mut Services` and never holds it, so a call and the exchange cannot reach into each other.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{HostPort, Moment, Random};
@@ -29,6 +29,9 @@ use crate::{
 
 /// The room a message is written in; larger ones grow it. A call's messages are 500 to 1500 octets.
 pub(super) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// The largest request sent by UDP where the path's MTU is not known: 200 octets below 1500 (RFC 3261 §18.1.1).
+const DATAGRAM_REQUEST_BYTES_MAX: usize = 1300;
 
 /// The exchange's parts that calls share.
 pub struct Services {
@@ -109,6 +112,18 @@ impl Services {
     /// States a fact.
     pub fn fact(&mut self, what: What, now: Moment) {
         self.outputs.push_back(Output::Fact(Fact { at: now.utc, what }));
+    }
+
+    /// The way by TCP for a request that is too large for a datagram of unknown path (RFC 3261 §18.1.1). Only to an
+    /// address: over the flow of a registration the device is behind a NAT, and TCP would not find it.
+    pub fn stream_for_large(&self, request: &Bytes, to: &Destination) -> Option<Destination> {
+        let Destination::Address { transport: Transport::Udp, local, remote, .. } = *to else { return None };
+        if request.len() <= DATAGRAM_REQUEST_BYTES_MAX {
+            return None;
+        }
+        let listener = self.settings.listener_for(Transport::Tcp, remote.ip())?;
+        let local = SocketAddr::new(local.ip(), listener.bound.port());
+        Some(Destination::Address { listener: listener.id, transport: Transport::Tcp, local, remote })
     }
 
     /// Where peers reach us over the way to `to`: the advertised address or the local one.

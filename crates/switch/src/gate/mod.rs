@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use offhook_base::{Moment, Random};
 use offhook_edge::{Edge, Verdict};
 use offhook_sip::{
-    digest::NonceIssuer,
+    digest::{HashFunction, NonceIssuer},
     header::{HeaderName, NameAddr},
     message::{Method, Request, StatusCode},
     uri::Uri,
@@ -74,9 +74,16 @@ pub struct Gate {
 impl Gate {
     /// A gate whose nonces are made with `key` and live for `nonce_lifetime`; it remembers the use of `nonces_max` of
     /// them. Workers that share a key accept each other's nonces, but count their uses apart: a device's requests must
-    /// come to one worker.
-    pub fn new(key: &[u8; 32], nonce_lifetime: Duration, nonces_max: usize, random: Random) -> Self {
-        Self { verifier: Verifier::new(NonceIssuer::with_key(key, nonce_lifetime), nonces_max), random }
+    /// come to one worker. It challenges with the hash functions `offered`, of those that the directory has hashes for.
+    pub fn new(
+        key: &[u8; 32],
+        nonce_lifetime: Duration,
+        nonces_max: usize,
+        offered: &[HashFunction],
+        random: Random,
+    ) -> Self {
+        let issuer = NonceIssuer::with_key(key, nonce_lifetime);
+        Self { verifier: Verifier::new(issuer, nonces_max, offered), random }
     }
 
     /// Finds out which line sent `request`, or answers it: 401 (REGISTER) or 407 with challenges, 403 if the line

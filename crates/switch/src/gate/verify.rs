@@ -15,9 +15,6 @@ use offhook_sip::{
 
 use crate::directory::{Directory, Line, Tenant};
 
-/// What the directory keeps hashes for; the best first (RFC 8760 §2.3).
-const OFFERED: [HashFunction; 2] = [HashFunction::Sha256, HashFunction::Md5];
-
 /// Digest against the lines of the directory.
 pub(super) struct Verifier {
     issuer: NonceIssuer,
@@ -52,8 +49,8 @@ pub(super) fn find<'a>(request: &'a Request, realm: &str) -> Option<DigestCreden
 }
 
 impl Verifier {
-    pub(super) fn new(issuer: NonceIssuer, nonces_max: usize) -> Self {
-        let server = DigestServer::new(issuer.clone(), NonceCounts::new(nonces_max), &OFFERED);
+    pub(super) fn new(issuer: NonceIssuer, nonces_max: usize, offered: &[HashFunction]) -> Self {
+        let server = DigestServer::new(issuer.clone(), NonceCounts::new(nonces_max), offered);
         Self { issuer, server }
     }
 

@@ -16,6 +16,7 @@ use offhook_switch::{
     fact::{Fact, StoredBinding, UnboundReason, What},
     gate::{Authenticated, Denied, Gate, Surroundings},
     registrar::{Registrar, RegistrarConfig, Target},
+    settings::Settings,
 };
 
 pub const ANNA: LineId = LineId(1);
@@ -46,7 +47,13 @@ impl Stage {
         let second = Duration::from_secs(1);
         Self {
             registrar: Registrar::new(config, &[7; 32]),
-            gate: Gate::new(&[8; 32], 300 * second, 1000, Random::from_number(1)),
+            gate: Gate::new(
+                &[8; 32],
+                300 * second,
+                1000,
+                &Settings::default().digest,
+                Random::from_number(1),
+            ),
             edge: Edge::new(&EdgeLimits::default()),
             directory: directory(&[("101", ANNA, true), ("102", BERT, true), ("103", LineId(3), false)]),
             now: Moment { instant: Instant::from_driver_nanos(5_000_000_000), utc: START },
