@@ -8,6 +8,7 @@ mod failure;
 mod output;
 mod pages;
 mod sse;
+mod try_call;
 
 use std::process::ExitCode;
 

@@ -15,10 +15,13 @@ pub use site::{
     PeerSettings, TenantCommand, UserCommand,
 };
 
+use crate::try_call::TryArgs;
+
 /// What the exit codes mean; every page of help ends with it where it matters.
 const AFTER_HELP: &str = "\
 Examples:
   offhook serve --demo              start a node with two demo lines
+  offhook try                       see whether a call works
   offhook line add 101              add a line, print its password
   offhook calls                     watch the calls
   offhook records --csv             export the call records
@@ -56,6 +59,8 @@ pub struct Cli {
 pub enum Command {
     /// Start a node and run it until it is told to stop
     Serve(ServeArgs),
+    /// Try the running node: two built-in phones register, call and talk
+    Try(TryArgs),
     /// Add, change, list and remove lines
     #[command(subcommand)]
     Line(LineCommand),

@@ -10,6 +10,8 @@ mod site;
 mod token;
 mod trace;
 
+pub use site::segment;
+
 use std::path::Path;
 
 use offhook_node::config::Config;
@@ -44,6 +46,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Trace(args) => trace::run(&client, &args).await,
         Command::Status { json } => status(&client, json).await,
         Command::Drain => drain(&client).await,
+        Command::Try(args) => crate::try_call::run(&config, url, &args).await,
         // Handled before: they need no node, or another way to it.
         Command::Serve(_) | Command::Config(_) | Command::Token(_) => Ok(()),
     }

@@ -258,10 +258,7 @@ mod tests {
     #[test]
     fn the_others_tone_is_recognised_and_nothing_else_is() {
         assert_eq!(heard(440.0, 440.0, |_| true), Ok(()));
-        assert_eq!(
-            heard(620.0, 440.0, |_| true),
-            Err("heard something, but not the tone of 440 Hz".into())
-        );
+        assert_eq!(heard(620.0, 440.0, |_| true), Err("heard something, but not the tone of 440 Hz".into()));
         assert_eq!(heard(440.0, 440.0, |_| false), Err("heard nothing".into()));
     }
 

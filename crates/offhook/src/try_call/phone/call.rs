@@ -119,6 +119,22 @@ impl Phone {
         self.start(Task::Bye, false, now);
         self.drain(now);
     }
+
+    /// Gets out of the call in whatever way its state asks for. Nothing if there is none.
+    pub fn abandon(&mut self, now: Instant) {
+        match self.call.as_ref().map(|call| &call.state) {
+            Some(State::Calling) => {
+                let invite = self.requests.iter().find(|(_, pending)| pending.task == Task::Invite);
+                if let Some(key) = invite.map(|(key, _)| *key) {
+                    self.layer.cancel(key, None, now);
+                }
+                self.drain(now);
+            }
+            Some(State::Up) => self.hang_up(now),
+            // The caller cancels, or our BYE is on its way.
+            Some(State::Alerting { .. } | State::Ending) | None => {}
+        }
+    }
 }
 
 /// What the other side does.

@@ -188,6 +188,11 @@ impl Phone {
         }
     }
 
+    /// The name of its line.
+    pub fn name(&self) -> &str {
+        &self.account.name
+    }
+
     /// Its address of record.
     pub fn address(&self) -> String {
         format!("sip:{}@{}", self.account.name, self.account.domain)
@@ -261,7 +266,8 @@ impl Phone {
         if !status.is_final() {
             return self.handle_progress(task, status);
         }
-        let challenged = status == StatusCode::UNAUTHORIZED || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        let challenged =
+            status == StatusCode::UNAUTHORIZED || status == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         if challenged && !pending.authorized && self.take_challenge(response) {
             return self.start(task, true, now);
         }

@@ -116,9 +116,7 @@ impl Phone {
         let to = if task == Task::Invite { &uri } else { &address };
         let buffer = &mut self.buffer;
         let mut writer = match (self.call.as_mut(), task) {
-            (_, Task::Register { .. }) => {
-                self.registration.write(buffer, &method, &uri, via, &address, to)
-            }
+            (_, Task::Register { .. }) => self.registration.write(buffer, &method, &uri, via, &address, to),
             (Some(call), Task::Invite) => call.attempt.write(buffer, &method, &uri, via, &address, to),
             (Some(Call { dialog: Some(dialog), .. }), _) => dialog.request(&method, via, buffer),
             _ => return,
@@ -164,7 +162,10 @@ impl Phone {
         let (answered_in, session) = if response.status() == StatusCode::UNAUTHORIZED {
             (HeaderName::Authorization, DigestSession::answer_to(name, headers.www_authenticate(), ha1))
         } else {
-            (HeaderName::ProxyAuthorization, DigestSession::answer_to(name, headers.proxy_authenticate(), ha1))
+            (
+                HeaderName::ProxyAuthorization,
+                DigestSession::answer_to(name, headers.proxy_authenticate(), ha1),
+            )
         };
         let Some(session) = session else { return false };
         self.digest = Some((answered_in, session));
@@ -173,7 +174,7 @@ impl Phone {
 
     fn credentials(&mut self, method: &Method, uri: &str, body: &[u8]) -> Option<(HeaderName, String)> {
         let (name, session) = self.digest.as_mut()?;
-        Some((name.clone(), session.authorize(method, uri, body, &mut self.random)))
+        Some((*name, session.authorize(method, uri, body, &mut self.random)))
     }
 
     /// `None` for a task that needs a call, when there is none.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use offhook_base::Random;
 use offhook_codec::G711;
-use offhook_sdp::{AudioDescription, Direction, MediaKind, OwnOrigin, PayloadType, RtpMap, SessionDescription};
+use offhook_sdp::{
+    AudioDescription, Direction, MediaKind, OwnOrigin, PayloadType, RtpMap, SessionDescription,
+};
 
 /// What SDP calls itself in Content-Type.
 pub(super) const CONTENT_TYPE: &str = "application/sdp";
