@@ -59,7 +59,7 @@ pub struct Cli {
 pub enum Command {
     /// Start a node and run it until it is told to stop
     Serve(ServeArgs),
-    /// Try the running node: two built-in phones register, call and talk
+    /// Try the running node: two built-in phones call each other
     Try(TryArgs),
     /// Add, change, list and remove lines
     #[command(subcommand)]
