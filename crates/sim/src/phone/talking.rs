@@ -172,6 +172,9 @@ impl Phone {
         }
         match request.method() {
             Method::Bye => {
+                if call.side == Side::Caller && call.state == State::Calling {
+                    self.violations.push("a BYE before our ACK".into());
+                }
                 self.calls[index].end(0);
                 self.respond(key, &request, 200, now);
             }
