@@ -48,7 +48,8 @@ impl Faults {
         (0..copies).map(|_| self.delay(random)).collect()
     }
 
-    fn delay(&self, random: &mut Random) -> Duration {
+    /// The time of one packet on the way.
+    pub fn delay(&self, random: &mut Random) -> Duration {
         let spread = self.delay_max.saturating_sub(self.delay_min).as_nanos();
         let extra = if spread == 0 { 0 } else { random.below(u64::try_from(spread).unwrap_or(u64::MAX)) };
         self.delay_min + Duration::from_nanos(extra)

@@ -13,7 +13,8 @@ use offhook_base::{Instant, Moment, Random, UtcMillis};
 use offhook_edge::EdgeLimits;
 use offhook_sip::{
     digest::HashFunction,
-    transport::{Flow, Listener, ListenerId, Transport},
+    transaction::TransmitToken,
+    transport::{ConnectionId, Destination, Flow, Listener, ListenerId, Transport},
 };
 use offhook_switch::{
     directory::{
@@ -131,8 +132,10 @@ pub fn peer(id: u64, source: IpAddr, prefix: &str) -> Peer {
 
 #[derive(Debug)]
 enum Event {
-    ToNode { from: SocketAddr, bytes: Bytes },
-    ToPhone { at: SocketAddr, bytes: Bytes },
+    ToNode { from: SocketAddr, connection: Option<ConnectionId>, bytes: Bytes },
+    ToPhone { at: SocketAddr, connection: Option<ConnectionId>, bytes: Bytes },
+    Closed(ConnectionId),
+    NotSent { life: u32, token: TransmitToken },
     Sound { from: SocketAddr, to: SocketAddr, sound: SoundPacket },
     Media { life: u32, event: MediaEvent },
     Answer { life: u32, answer: Answer },
@@ -167,6 +170,14 @@ impl Ord for Scheduled {
     }
 }
 
+/// A TCP connection between a phone and the node: keeps order, loses nothing until it breaks.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    id: ConnectionId,
+    to_node: Instant,
+    to_phone: Instant,
+}
+
 /// The world.
 pub struct World {
     /// What the network does to packets now.
@@ -185,6 +196,9 @@ pub struct World {
     outside: Vec<SocketAddr>,
     by_ip: BTreeMap<IpAddr, PhoneId>,
     phone_wakes_at: Vec<Option<Instant>>,
+    /// The stream of each phone that speaks TCP, and when its last message arrives in each direction.
+    streams: Vec<Stream>,
+    last_connection: u64,
     losses: Vec<Loss>,
     spins: (Instant, usize),
     /// What the node sent to addresses where nobody is.
@@ -208,6 +222,8 @@ impl World {
             outside: Vec::new(),
             by_ip: BTreeMap::new(),
             phone_wakes_at: Vec::new(),
+            streams: Vec::new(),
+            last_connection: 0,
             losses: Vec::new(),
             spins: (Instant::default(), 0),
             sent_nowhere: Vec::new(),
@@ -220,10 +236,12 @@ impl World {
     /// Starts the node, with the registrations and records of its earlier life.
     pub fn start_node(&mut self) {
         let WorldConfig { directory, settings, registrar, limits, .. } = self.config.clone();
-        let listener =
-            Listener { id: ListenerId(0), transport: Transport::Udp, bound: NODE, advertised: None };
+        let listeners = [false, true].map(|tcp| {
+            let (id, transport) = listener_of(tcp);
+            Listener { id, transport, bound: NODE, advertised: None }
+        });
         let silence = settings.silence;
-        let settings = Settings { listeners: vec![listener], ..settings };
+        let settings = Settings { listeners: listeners.to_vec(), ..settings };
         let config = ExchangeConfig {
             settings,
             registrar,
@@ -242,6 +260,9 @@ impl World {
     /// The node dies: calls, transactions and ports are gone, facts stay.
     pub fn crash_node(&mut self) {
         self.node.crash();
+        for index in 0..self.streams.len() {
+            self.streams[index].id = self.next_connection();
+        }
         self.node_wakes_at = None;
     }
 
@@ -256,6 +277,8 @@ impl World {
         self.phones.push(phone);
         self.outside.push(address);
         self.phone_wakes_at.push(None);
+        let id_of_stream = self.next_connection();
+        self.streams.push(Stream { id: id_of_stream, to_node: self.now, to_phone: self.now });
         self.by_ip.insert(address.ip(), id);
         self.settle_phone(id);
         id
@@ -281,10 +304,26 @@ impl World {
 
     /// A NAT shows another address of the phone from now on; the phone knows nothing of it.
     pub fn rebind(&mut self, id: PhoneId, generation: u8) {
+        self.break_stream(id);
         let outside = address_of(id.0, generation);
         self.by_ip.remove(&self.outside[id.0].ip());
         self.by_ip.insert(outside.ip(), id);
         self.outside[id.0] = outside;
+    }
+
+    /// The TCP connection of a phone breaks: what is under way is lost, the node hears of it, and the phone opens a new
+    /// one with its next message.
+    pub fn break_stream(&mut self, id: PhoneId) {
+        let broken = self.streams[id.0].id;
+        self.streams[id.0].id = self.next_connection();
+        if self.phones[id.0].habits.tcp {
+            self.schedule(self.now + self.faults.delay_max, Event::Closed(broken));
+        }
+    }
+
+    const fn next_connection(&mut self) -> ConnectionId {
+        self.last_connection += 1;
+        ConnectionId(self.last_connection)
     }
 
     /// A phone moves to another network in the middle of its call number `call`, knows it, and tells the node.
@@ -356,7 +395,7 @@ impl World {
 
     /// A datagram reaches the node from anywhere.
     pub fn inject(&mut self, from: SocketAddr, bytes: Bytes) {
-        self.schedule(self.now, Event::ToNode { from, bytes });
+        self.schedule(self.now, Event::ToNode { from, connection: None, bytes });
     }
 
     /// The directory is replaced.
@@ -429,17 +468,21 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::ToNode { from, bytes } => {
-                let flow = Flow {
-                    listener: ListenerId(0),
-                    transport: Transport::Udp,
-                    local: NODE,
-                    remote: from,
-                    connection: None,
-                };
+            Event::ToNode { from, connection, bytes } => {
+                if connection.is_some_and(|id| self.streams.iter().all(|stream| stream.id != id)) {
+                    return;
+                }
+                let (listener, transport) = listener_of(connection.is_some());
+                let flow = Flow { listener, transport, local: NODE, remote: from, connection };
                 self.tell_node(Input::Received { flow, bytes });
             }
-            Event::ToPhone { at, bytes } => self.deliver(at, bytes),
+            Event::ToPhone { at, connection, bytes } => self.deliver(at, connection, bytes),
+            Event::Closed(connection) => self.tell_node(Input::ConnectionClosed(connection)),
+            Event::NotSent { life, token } => {
+                if life == self.life {
+                    self.tell_node(Input::TransmitFailed(token));
+                }
+            }
             Event::Sound { from, to, sound } => self.carry_sound(from, to, sound),
             Event::Media { life, event } if life == self.life => self.tell_node(Input::Media(event)),
             Event::Answer { life, answer } if life == self.life => self.tell_node(Input::Answer(answer)),
@@ -479,8 +522,9 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, at: SocketAddr, bytes: Bytes) {
+    fn deliver(&mut self, at: SocketAddr, connection: Option<ConnectionId>, bytes: Bytes) {
         match self.by_ip.get(&at.ip()).copied().filter(|id| self.outside[id.0] == at) {
+            Some(id) if connection.is_some_and(|connection| connection != self.streams[id.0].id) => {}
             Some(id) => {
                 let now = self.now;
                 self.phones[id.0].receive(bytes, now);
@@ -520,8 +564,15 @@ impl World {
                     if self.is_lost(id, true, &bytes) {
                         continue;
                     }
+                    if self.phones[id.0].habits.tcp {
+                        let stream = &mut self.streams[id.0];
+                        stream.to_node = stream.to_node.max(self.now + self.faults.delay(&mut self.random));
+                        let (at, connection) = (stream.to_node, Some(stream.id));
+                        self.schedule(at, Event::ToNode { from: outside, connection, bytes });
+                        continue;
+                    }
                     for delay in self.faults.arrivals(&mut self.random) {
-                        let event = Event::ToNode { from: outside, bytes: bytes.clone() };
+                        let event = Event::ToNode { from: outside, connection: None, bytes: bytes.clone() };
                         self.schedule(self.now + delay, event);
                     }
                 }
@@ -552,16 +603,7 @@ impl World {
         loop {
             let Some(Running { exchange, .. }) = &mut self.node.running else { return };
             match exchange.poll_output() {
-                Output::Transmit { to, bytes, .. } => {
-                    let at = to.remote();
-                    let phone = self.by_ip.get(&at.ip()).copied();
-                    if phone.is_some_and(|phone| self.is_lost(phone, false, &bytes)) {
-                        continue;
-                    }
-                    for delay in self.faults.arrivals(&mut self.random) {
-                        self.schedule(self.now + delay, Event::ToPhone { at, bytes: bytes.clone() });
-                    }
-                }
+                Output::Transmit { to, bytes, token } => self.transmit(to, bytes, token),
                 Output::Media(command) => self.command_engine(command),
                 Output::Ask(ask) => self.answer(ask),
                 Output::Fact(fact) => self.node.state.take(fact),
@@ -577,6 +619,34 @@ impl World {
                 }
             }
         }
+    }
+
+    fn transmit(&mut self, to: Destination, bytes: Bytes, token: TransmitToken) {
+        let at = to.remote();
+        let phone = self.by_ip.get(&at.ip()).copied();
+        if phone.is_some_and(|phone| self.is_lost(phone, false, &bytes)) {
+            return;
+        }
+        if to.transport() == Transport::Udp {
+            for delay in self.faults.arrivals(&mut self.random) {
+                let event = Event::ToPhone { at, connection: None, bytes: bytes.clone() };
+                self.schedule(self.now + delay, event);
+            }
+            return;
+        }
+        // A phone takes no connections: there is the one it has opened, or none.
+        let open = phone.filter(|phone| match to {
+            Destination::Flow(flow) => flow.connection == Some(self.streams[phone.0].id),
+            Destination::Address { remote, .. } => remote == self.outside[phone.0],
+        });
+        let Some(phone) = open.filter(|phone| self.phones[phone.0].habits.tcp) else {
+            return self.schedule(self.now + HELPER_DELAY, Event::NotSent { life: self.life, token });
+        };
+        let delay = self.faults.delay(&mut self.random);
+        let stream = &mut self.streams[phone.0];
+        stream.to_phone = stream.to_phone.max(self.now + delay);
+        let (arrives, connection) = (stream.to_phone, Some(stream.id));
+        self.schedule(arrives, Event::ToPhone { at, connection, bytes });
     }
 
     fn command_engine(&mut self, command: MediaCommand) {
@@ -602,6 +672,11 @@ impl World {
         };
         self.schedule(self.now + HELPER_DELAY, Event::Answer { life: self.life, answer });
     }
+}
+
+/// The node's listener for UDP or TCP.
+const fn listener_of(tcp: bool) -> (ListenerId, Transport) {
+    if tcp { (ListenerId(1), Transport::Tcp) } else { (ListenerId(0), Transport::Udp) }
 }
 
 /// The address of the `index`th phone; each generation is another network.

@@ -46,6 +46,8 @@ pub struct Habits {
     pub leaves_refresh: bool,
     /// Never acknowledges a 2xx: a broken phone.
     pub never_acks: bool,
+    /// Speaks SIP over TCP instead of UDP.
+    pub tcp: bool,
     /// Sends sound while it talks.
     pub speaks: bool,
     /// Its name as a device (RFC 5626), which survives a change of address.
@@ -69,6 +71,7 @@ impl Default for Habits {
             session_secs: None,
             leaves_refresh: false,
             never_acks: false,
+            tcp: false,
             speaks: true,
             instance: None,
         }

@@ -338,11 +338,21 @@ impl Phone {
     }
 
     fn via(&self, branch: &str) -> impl fmt::Display + use<> {
-        format!("SIP/2.0/UDP {};branch={branch};rport", self.address)
+        format!("SIP/2.0/{} {};branch={branch};rport", self.transport().via_token(), self.address)
     }
 
     fn contact(&self) -> String {
-        format!("<sip:{}@{}>", self.line, self.address)
+        format!("<{}>", self.contact_uri())
+    }
+
+    fn contact_uri(&self) -> String {
+        let parameter = if self.habits.tcp { ";transport=tcp" } else { "" };
+        format!("sip:{}@{}{parameter}", self.line, self.address)
+    }
+
+    /// What it speaks.
+    pub const fn transport(&self) -> Transport {
+        if self.habits.tcp { Transport::Tcp } else { Transport::Udp }
     }
 
     /// Writes what every offer and answer carries.
@@ -378,7 +388,7 @@ impl Phone {
     const fn flow(&self) -> Flow {
         Flow {
             listener: ListenerId(0),
-            transport: Transport::Udp,
+            transport: self.transport(),
             local: self.address,
             remote: self.node,
             connection: None,

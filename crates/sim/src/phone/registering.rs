@@ -201,7 +201,7 @@ impl Phone {
     /// The lifetime the registrar gave to our contact.
     fn granted(&self, response: &Response) -> Option<u32> {
         let contacts = response.headers().contacts().ok()?;
-        let own = format!("sip:{}@{}", self.line, self.address);
+        let own = self.contact_uri();
         contacts.as_slice().iter().find(|contact| contact.uri() == own)?.expires()
     }
 

@@ -50,6 +50,21 @@ impl Phone {
         self.pump(now);
     }
 
+    /// Sends a digit by INFO.
+    pub fn send_info(&mut self, index: usize, now: Instant) {
+        let branch = self.new_branch();
+        let via = self.via(&branch);
+        if self.calls[index].state != State::Up {
+            return;
+        }
+        let Some(dialog) = &mut self.calls[index].dialog else { return };
+        let mut writer = dialog.request(&Method::Info, via, &mut self.buffer);
+        writer.body("application/dtmf-relay", b"Signal=5\r\nDuration=160\r\n");
+        let bytes = writer.finish();
+        self.send(&Method::Info, &branch, bytes, Use::Other, now);
+        self.pump(now);
+    }
+
     /// Takes an offer back that was not answered yet, by CANCEL; an UPDATE cannot be taken back.
     pub fn withdraw(&mut self, index: usize, now: Instant) {
         if let Some(Reoffer { client, invite_cseq: Some(_), .. }) = self.calls[index].reoffer {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use offhook_base::Random;
 use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig};
+use offhook_switch::exchange::Input;
 
 const LINES: [&str; 4] = ["101", "102", "103", "104"];
 
@@ -75,6 +76,16 @@ fn something_happens(world: &mut World, phones: &[PhoneId], random: &mut Random)
             world.run_for(Duration::from_millis(random.below(5000)));
             world.start_node();
         }
+        95 if calls > 0 => world.act(phone, |phone, now| phone.send_info(calls - 1, now)),
+        96 => world.break_stream(phone),
+        97 => {
+            let running = world.exchange().map_or(Vec::new(), |exchange| exchange.calls());
+            if let Some(call) = running.first() {
+                let id = call.id;
+                world.tell_node(Input::HangUp(id));
+            }
+        }
+        98 if calls > 0 => world.act(phone, |phone, now| phone.withdraw(calls - 1, now)),
         94 => world.refuse_ports(1 + index(random, 3)),
         _ => world.faults = Faults::draw(random),
     }
@@ -162,8 +173,10 @@ fn draw_habits(random: &mut Random) -> Habits {
         session_secs: yes(random, 50).then(|| 90 + below(random, 200)),
         leaves_refresh: yes(random, 30),
         never_acks: yes(random, 3),
+        tcp: yes(random, 30),
         speaks: yes(random, 90),
-        instance: None,
+        instance: yes(random, 30)
+            .then(|| format!("urn:uuid:00000000-0000-4000-8000-{:012}", below(random, 1000))),
     }
 }
 
