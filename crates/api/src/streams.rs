@@ -80,7 +80,7 @@ pub(crate) async fn events(
     by: Bearer,
     Params(params): Params<EventParams>,
 ) -> Result<Response, Problem> {
-    let sight = sight(&by, params.unmask, params.reason.as_deref(), "events")?;
+    let sight = sight(&api, &by, params.unmask, params.reason.as_deref(), "events").await?;
     let facts = stream::unfold(api.node().facts(), move |mut facts| async move {
         let event = match facts.recv().await {
             Ok(fact) => {
@@ -112,7 +112,7 @@ pub(crate) async fn trace(
     Params(params): Params<TraceParams>,
 ) -> Result<Response, Problem> {
     let filter = filter_of(&params)?;
-    let sight = sight(&by, params.unmask, params.reason.as_deref(), "trace")?;
+    let sight = sight(&api, &by, params.unmask, params.reason.as_deref(), "trace").await?;
     Ok(live(messages(api.node().trace(filter), sight)))
 }
 
@@ -149,15 +149,22 @@ fn filter_of(params: &TraceParams) -> Result<TraceFilter, Problem> {
     })
 }
 
-/// Masked; or clear, if there is a reason, which is logged.
-fn sight(by: &Bearer, unmask: bool, reason: Option<&str>, what: &str) -> Result<Sight, Problem> {
+/// Masked; or clear, if there is a reason, which goes into the access log first.
+async fn sight(
+    api: &Api,
+    by: &Bearer,
+    unmask: bool,
+    reason: Option<&str>,
+    what: &str,
+) -> Result<Sight, Problem> {
     if !unmask {
         return Ok(Sight::Masked);
     }
     let Some(reason) = reason else {
         return Err(Problem::parameter("reason", "say why personal data shall be shown; it is logged"));
     };
-    crate::records::access(by, Some(reason))?;
+    let access = crate::records::access(by, Some(reason))?;
+    api.store().log_access(&access, what, "unmasked stream", 0).await?;
     tracing::warn!(token = %by.0, what, reason, "personal data is shown in clear");
     Ok(Sight::Clear)
 }

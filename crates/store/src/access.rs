@@ -57,8 +57,8 @@ fn chain(before: &[u8], at: i64, texts: [&str; 4], rows: i64) -> [u8; 32] {
 }
 
 impl Store {
-    /// Writes an entry and waits until the disk has it.
-    pub(crate) async fn log_access(
+    /// Writes an entry and waits until the disk has it: for what is shown in clear but not read from the store, too.
+    pub async fn log_access(
         &self,
         access: &Access,
         action: &str,

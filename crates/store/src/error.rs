@@ -63,7 +63,7 @@ impl OpenError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::File { .. } => {
-                "make the path writable for this user, or name another directory in storage.path"
+                "make the path writable for this user, or name another directory in storage.data"
             }
             Self::InUse { .. } => "stop the other node, or give this one its own data directory",
             Self::Newer { .. } => "start the newer program, or restore the backup made before the upgrade",
