@@ -5,9 +5,12 @@
 
 mod calls;
 mod courier;
+mod domains;
 pub mod event;
 mod incoming;
+mod invites;
 pub mod owners;
+mod registrations;
 mod requests;
 mod responses;
 pub mod services;

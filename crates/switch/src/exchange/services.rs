@@ -5,11 +5,11 @@
 use std::{collections::VecDeque, fmt, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
-use offhook_base::{HostPort, Moment, Random};
+use offhook_base::{DataSubject, HostPort, Moment, Personal, Random};
 use offhook_sip::{
     message::{Method, StatusCode},
     transaction::{Branch, ClientKey, SendError, ServerKey, TransactionLayer},
-    transport::{Destination, Transport},
+    transport::{Destination, Flow, Transport},
     write::MessageWriter,
 };
 
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     call::Pending,
     directory::Directory,
-    fact::{Fact, What},
+    fact::{Fact, Refusal, What},
     lines::Lines,
     media::MediaCommand,
     registrar::Registrar,
@@ -112,6 +112,12 @@ impl Services {
     /// States a fact.
     pub fn fact(&mut self, what: What, now: Moment) {
         self.outputs.push_back(Output::Fact(Fact { at: now.utc, what }));
+    }
+
+    /// States that something from outside was refused.
+    pub fn note_refused(&mut self, why: Refusal, flow: Flow, now: Moment) {
+        let source = Personal::new(flow.remote, DataSubject::RemoteParty);
+        self.fact(What::Refused { why, source }, now);
     }
 
     /// The way by TCP for a request that is too large for a datagram of unknown path (RFC 3261 §18.1.1). Only to an

@@ -1,0 +1,105 @@
+//! Who sends a request, and the REGISTER that says where a line's devices are.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use offhook_base::Moment;
+use offhook_sip::{header::HeaderName, message::StatusCode};
+
+use super::{Exchange, requests::Incoming};
+use crate::{
+    directory::LineId,
+    fact::Refusal,
+    gate::{Authenticated, Surroundings},
+    route::Caller,
+};
+
+/// Room for the response to a REGISTER of a line with several contacts.
+const RESPONSE_BYTES: usize = 1024;
+
+impl Exchange {
+    /// Who sends the request: a peer by its address, or a line by its credentials. `None`: it was answered.
+    pub(super) fn caller(&mut self, incoming: &Incoming, now: Moment) -> Option<Caller> {
+        match self.services.directory.peer_at(incoming.flow.remote.ip()).cloned() {
+            Some(peer) => Some(Caller::Peer(peer)),
+            None => self.authenticate(incoming, now).map(|proof| Caller::Line(Arc::clone(proof.line()))),
+        }
+    }
+
+    /// Lets the request through the gate, or answers it.
+    fn authenticate(&mut self, incoming: &Incoming, now: Moment) -> Option<Authenticated> {
+        let tag = self.services.random.token::<12>();
+        let settings = Arc::clone(&self.services.settings);
+        let local = incoming.flow.local.ip();
+        let is_our_host = |host: &str| settings.is_our_host(host, local);
+        let around = Surroundings {
+            source: incoming.flow.remote,
+            directory: &self.services.directory,
+            is_our_host: &is_our_host,
+            now,
+        };
+        let gate = &mut self.gate;
+        match gate.authenticate(
+            &incoming.request,
+            &around,
+            &mut self.edge,
+            tag.as_str(),
+            &mut self.services.buffer,
+        ) {
+            Ok(authenticated) => Some(authenticated),
+            Err(denied) => {
+                if let Some(why) = denied.refusal {
+                    self.refused(why, incoming.flow, now);
+                }
+                self.services.respond(incoming.key, denied.response, now);
+                None
+            }
+        }
+    }
+
+    pub(super) fn register(&mut self, incoming: &Incoming, now: Moment) {
+        let Some(who) = self.authenticate(incoming, now) else { return };
+        let is_full = self.services.registrar.len() >= self.services.settings.bindings;
+        if is_full && self.services.registrar.binding_count(who.line().id, now.instant) == 0 {
+            self.refused(Refusal::Overloaded, incoming.flow, now);
+            return self.answer(
+                incoming,
+                StatusCode::SERVICE_UNAVAILABLE,
+                &[(HeaderName::RetryAfter, "60")],
+                now,
+            );
+        }
+        let tag = self.services.random.token::<12>();
+        let Self { services, edge, .. } = self;
+        let mut response = BytesMut::with_capacity(RESPONSE_BYTES);
+        let answered = services.registrar.register(
+            &incoming.request,
+            &who,
+            &incoming.flow,
+            now,
+            tag.as_str(),
+            &mut response,
+        );
+        services.respond(incoming.key, response.freeze(), now);
+        if let Some(until) = answered.registered_until {
+            edge.registered(incoming.flow.remote, until);
+            self.wake_calls(who.line().id, now);
+        }
+        if let Some(why) = answered.refusal {
+            self.refused(why, incoming.flow, now);
+        }
+    }
+
+    /// Calls that wait for a device of this line go on.
+    fn wake_calls(&mut self, line: LineId, now: Moment) {
+        let keys: Vec<_> = self
+            .calls
+            .sleepers()
+            .filter(|(_, call)| call.awaits_device_of(line))
+            .map(|(key, _)| key)
+            .collect();
+        for key in keys {
+            self.with_call(key, |call, services| call.device_registered(services, now));
+        }
+    }
+}
