@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use offhook_base::{Instant, Random};
+use offhook_base::Instant;
 use offhook_switch::media::{
     EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamConfig, StreamQuality,
 };
@@ -24,7 +24,8 @@ pub struct SoundPacket {
     pub ssrc: u32,
 }
 
-const PORT_FIRST: u16 = 20_000;
+/// The range of RTP ports.
+pub const PORT_FIRST: u16 = 20_000;
 const PORT_LAST: u16 = 49_998;
 
 #[derive(Debug, Default)]
@@ -59,10 +60,10 @@ pub struct Engine {
 
 impl Engine {
     /// An engine without endpoints.
-    pub fn new(address: IpAddr, silence: Option<Duration>, random: &mut Random) -> Self {
-        // Anywhere in the range: after a restart, phones of lost calls go on speaking to ports of the earlier life.
-        let pairs = u64::from((PORT_LAST - PORT_FIRST) / 2 + 1);
-        let first = PORT_FIRST + 2 * u16::try_from(random.below(pairs)).unwrap_or(0);
+    ///
+    /// `first` is the first port it gives out. A real engine begins anywhere in its range: phones of lost calls go on
+    /// speaking to ports of its earlier life. A world, where one in a thousand is seen, goes on where that life ended.
+    pub const fn new(address: IpAddr, silence: Option<Duration>, first: u16) -> Self {
         Self {
             address,
             silence,
@@ -71,6 +72,11 @@ impl Engine {
             next_port: first,
             refuse_opens: 0,
         }
+    }
+
+    /// The port it will try next.
+    pub const fn next_port(&self) -> u16 {
+        self.next_port
     }
 
     /// How many endpoints and ports are open.

@@ -10,7 +10,7 @@ use offhook_switch::{
     directory::LineId,
     exchange::{Exchange, ExchangeConfig},
     fact::{Fact, LineState, StoredBinding, What},
-    record::{CallId, CallRecord},
+    record::{CallId, CallRecord, EndCause, LegRole},
 };
 
 use crate::media::Engine;
@@ -21,6 +21,8 @@ pub struct Node {
     pub running: Option<Running>,
     /// What it has written down.
     pub state: NodeState,
+    /// Where the media engine of its next life begins.
+    pub next_port: u16,
 }
 
 /// A running node.
@@ -63,7 +65,9 @@ impl Node {
 
     /// The node dies at once.
     pub fn crash(&mut self) {
-        self.running = None;
+        if let Some(running) = self.running.take() {
+            self.next_port = running.engine.next_port();
+        }
         let lost = std::mem::take(&mut self.state.open);
         self.state.lost.extend(lost);
         self.state.lines.clear();
@@ -104,8 +108,24 @@ impl NodeState {
         self.facts.push(fact);
     }
 
-    /// Times of a record and its legs must follow one another.
+    /// What a record says must hang together: times in their order, legs and cause that fit to whether it was answered.
     fn check(&mut self, record: &CallRecord) {
+        use EndCause::{
+            Busy, Cancelled, Declined, HungUp, MediaSilence, NoAnswer, NotFound, NotPermitted, NotRegistered,
+            TooLong,
+        };
+        let answered = record.answered.is_some();
+        let fits = match record.cause {
+            HungUp | MediaSilence | TooLong => answered,
+            Busy | Cancelled | Declined | NoAnswer | NotFound | NotPermitted | NotRegistered => !answered,
+            _ => true,
+        };
+        let mut roles = record.legs.iter().filter(|leg| leg.answered.is_some()).map(|leg| leg.role);
+        let both =
+            roles.clone().any(|role| role == LegRole::Caller) && roles.any(|role| role == LegRole::Callee);
+        if !fits || (answered && !both) {
+            self.violations.push(format!("call {}: {:?}, answered: {answered}", record.id, record.cause));
+        }
         let mut times = vec![record.started];
         times.extend(record.ringing);
         times.extend(record.answered);

@@ -29,10 +29,10 @@ use offhook_switch::{
 
 use crate::{
     ladder::label,
-    media::{Engine, SoundPacket},
+    media::{Engine, PORT_FIRST, SoundPacket},
     network::{Faults, Loss, PhoneId},
     node::{Node, NodeState, Running},
-    phone::{Habits, Phone, Sent},
+    phone::{Habits, Phone, Sent, Setup},
 };
 
 /// Where the node is.
@@ -215,7 +215,7 @@ impl World {
             now: Instant::from_driver_nanos(1_000_000_000),
             events: BinaryHeap::new(),
             next_number: 0,
-            node: Node { running: None, state: NodeState::default() },
+            node: Node { running: None, state: NodeState::default(), next_port: PORT_FIRST },
             life: 0,
             node_wakes_at: None,
             phones: Vec::new(),
@@ -252,7 +252,7 @@ impl World {
         };
         self.life += 1;
         let now = self.moment();
-        let engine = Engine::new(NODE.ip(), silence, &mut self.random);
+        let engine = Engine::new(NODE.ip(), silence, self.node.next_port);
         self.node.start(config, engine, now);
         self.drain_node();
     }
@@ -271,10 +271,10 @@ impl World {
         let id = PhoneId(self.phones.len());
         let number = u32::try_from(id.0 + 1).expect("few phones");
         let address = address_of(id.0, 0);
-        let password = format!("pw-{line}");
+        let (domain, password) = (DOMAIN.into(), format!("pw-{line}"));
+        let setup = Setup { number, line: line.into(), domain, password, address, node: NODE };
         let random = self.random.fork();
-        let phone = Phone::new(number, line, DOMAIN, &password, address, NODE, habits, random, self.now);
-        self.phones.push(phone);
+        self.phones.push(Phone::new(setup, habits, random, self.now));
         self.outside.push(address);
         self.phone_wakes_at.push(None);
         let id_of_stream = self.next_connection();

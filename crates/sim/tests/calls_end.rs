@@ -82,6 +82,22 @@ fn a_lost_ack_is_made_good_by_the_repeated_2xx() {
 }
 
 #[test]
+fn a_callee_that_hangs_up_at_once_is_heard_of_only_after_the_ack() {
+    let (mut world, anna, bert) = pair(Habits::default(), Habits::default());
+    world.lose(anna, true, "ACK", 1, 2);
+    world.act(anna, |phone, now| phone.call("102", now));
+    world.run_until(Duration::from_secs(5), |world| world.phone(bert).is_talking());
+    world.act(bert, |phone, now| phone.hang_up(0, now));
+    world.run_secs(5);
+    let ladder = world.phone(anna).ladder_text();
+    let from_answer = ladder.iter().skip_while(|step| *step != "< 200 INVITE").cloned().collect::<Vec<_>>();
+    let answer = ["< 200 INVITE", "> ACK"];
+    assert_eq!(from_answer, [&answer[..], &answer, &answer, &["< BYE", "> 200 BYE"]].concat());
+    assert_settled(&mut world);
+    assert_ended(&world, EndedBy::Callee, EndCause::HungUp, 200, 16);
+}
+
+#[test]
 fn a_caller_that_never_acknowledges_is_let_go_after_64_t1() {
     let (mut world, anna, bert) = pair(Habits { never_acks: true, ..Habits::default() }, Habits::default());
     world.act(anna, |phone, now| phone.call("102", now));

@@ -124,6 +124,18 @@ fn a_re_invite_taken_back_too_late_goes_through_on_both_sides() {
 }
 
 #[test]
+fn a_digit_by_info_passes_with_its_body() {
+    let (mut world, anna, bert) = talking(Habits::default(), Habits::default());
+    world.act(anna, |phone, now| phone.send_info(0, now));
+    world.run_secs(1);
+    assert_eq!(world.phone(anna).ladder_text(), ["> INFO", "< 200 INFO"]);
+    assert_eq!(world.phone(bert).ladder_text(), ["< INFO", "> 200 INFO"]);
+    assert_eq!(world.phone(bert).ladder[0].message().body(), b"Signal=5\r\nDuration=160\r\n");
+    assert_eq!(header_of(&world, bert, "< INFO", "Content-Type").as_deref(), Some("application/dtmf-relay"));
+    end(&mut world, bert);
+}
+
+#[test]
 fn the_node_refreshes_a_session_for_phones_without_timers_of_their_own() {
     for habits in [Habits::default(), updates()] {
         let (mut world, anna, bert) = talking(habits.clone(), habits.clone());

@@ -62,6 +62,23 @@ enum Use {
     Other,
 }
 
+/// What a phone is told when it is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Unique in the world: numbers its streams and conversations.
+    pub number: u32,
+    /// The line it registers.
+    pub line: String,
+    /// The domain of its line.
+    pub domain: String,
+    /// The line's password.
+    pub password: String,
+    /// Its own address.
+    pub address: SocketAddr,
+    /// The node's.
+    pub node: SocketAddr,
+}
+
 /// A phone.
 pub struct Phone {
     /// What it is like.
@@ -94,25 +111,16 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// A phone that is switched on. `number` is unique in the world.
-    pub fn new(
-        number: u32,
-        line: &str,
-        domain: &str,
-        password: &str,
-        address: SocketAddr,
-        node: SocketAddr,
-        habits: Habits,
-        mut random: Random,
-        now: Instant,
-    ) -> Self {
+    /// A phone that is switched on.
+    pub fn new(setup: Setup, habits: Habits, mut random: Random, now: Instant) -> Self {
+        let Setup { number, line, domain, password, address, node } = setup;
         let layer = TransactionLayer::new(LayerConfig::default(), random.fork());
         let registration = Registration::new(&mut random, habits.registers.then_some(now));
         Self {
             habits,
-            line: line.into(),
-            password: password.into(),
-            domain: domain.into(),
+            line,
+            password,
+            domain,
             address,
             ladder: Vec::new(),
             calls: Vec::new(),
