@@ -20,7 +20,7 @@ bench: setup-test ## measure beside Kamailio; WHAT=calls or WHAT=registrations f
 	@bench/run.sh $(WHAT)
 
 docs: ## write the reference pages anew from the types
-	@UPDATE_DOCS=1 cargo test --workspace --quiet -- reference_page
+	@UPDATE_DOCS=1 cargo test --quiet -p offhook-switch -p offhook-node -p offhook-api -p offhook -- reference_page
 
 setup-run:
 	@scripts/setup.sh run

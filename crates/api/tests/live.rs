@@ -282,7 +282,7 @@ async fn a_plain_request_to_the_sip_door_is_told_what_it_speaks() {
 }
 
 #[test]
-fn the_openapi_document_is_the_one_in_the_repository() {
+fn the_reference_page_of_the_api_is_the_one_in_the_repository() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/openapi.json");
     let document = offhook_api::openapi_json();
     if std::env::var_os("UPDATE_DOCS").is_some() {
