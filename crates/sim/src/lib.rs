@@ -24,6 +24,7 @@ mod media;
 mod network;
 mod node;
 pub mod phone;
+mod setup;
 mod world;
 
 pub use self::{
@@ -32,5 +33,6 @@ pub use self::{
     network::{Faults, PhoneId},
     node::NodeState,
     phone::{Habits, Phone, Reaction},
-    world::{World, WorldConfig, line, peer},
+    setup::{DOMAIN, NODE, WorldConfig, address_of, line, peer},
+    world::World,
 };

@@ -3,10 +3,13 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use offhook_base::{Instant, Random};
-use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig, phone::State};
-use offhook_switch::exchange::Input;
+use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig, address_of, peer, phone::State};
+use offhook_switch::{directory::CallPermission, exchange::Input};
 
 const LINES: [&str; 4] = ["101", "102", "103", "104"];
+
+/// A number that every line may call; the carrier takes it.
+const OUTSIDE: &str = "112";
 
 /// How long the world is bad.
 const STORM: Duration = Duration::from_secs(240);
@@ -21,16 +24,22 @@ const CALM: Duration = Duration::from_secs(600);
 /// If a rule was broken.
 pub fn run(seed: u64) {
     let mut random = Random::from_number(seed ^ 0x5eed);
-    let mut config = WorldConfig::with_lines(seed, &LINES);
+    // The first phone is a carrier: known by its address, it registers nowhere and needs no credentials.
+    let mut carrier = peer(1, address_of(0, 0).ip(), OUTSIDE);
+    carrier.may_call = CallPermission::Inside;
+    let mut config = WorldConfig::with_directory(seed, &LINES, vec![carrier]);
     config.settings.session_timers.interval_secs = 90 + below(&mut random, 100);
     config.settings.ring = Duration::from_secs(5 + u64::from(below(&mut random, 20)));
     config.settings.unanswered = Duration::from_secs(20 + u64::from(below(&mut random, 60)));
     config.settings.call_duration = Duration::from_secs(30 + u64::from(below(&mut random, 300)));
     let mut world = World::new(config);
     let phones: Vec<PhoneId> = (0..3 + random.below(6))
-        .map(|_| {
+        .map(|number| {
             let line = LINES[index(&mut random, LINES.len())];
             let habits = draw_habits(&mut random);
+            if number == 0 {
+                return world.add_phone(OUTSIDE, Habits { registers: false, tcp: false, ..habits });
+            }
             world.add_phone(line, habits)
         })
         .collect();
@@ -65,7 +74,7 @@ impl Storm {
         let generation = u8::try_from(1 + random.below(100)).unwrap_or(1);
         match random.below(100) {
             0..35 => {
-                let target = LINES[index(random, LINES.len())];
+                let target = [&LINES[..], &[OUTSIDE]].concat()[index(random, LINES.len() + 1)];
                 if world.phone(phone).is_alive() {
                     world.act(phone, |phone, now| phone.call(target, now));
                 }
