@@ -1,0 +1,302 @@
+//! The node under test: the `offhook` binary in a directory and on ports of its own.
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{http, ports, process::Running, wait};
+
+/// What is special about a node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// More lines of the `[sip]` section.
+    pub sip: String,
+    /// More lines of the `[limits]` section.
+    pub limits: String,
+    /// More lines of the `[signalling]` section.
+    pub signalling: String,
+    /// More sections.
+    pub sections: String,
+    /// More of the site: `[tenants.default.peers.x]` and so on. Lines 101 to 105 are always there.
+    pub site: String,
+}
+
+/// A running node. It ends with the value.
+#[derive(Debug)]
+pub struct Node {
+    directory: TempDir,
+    process: Running,
+    /// UDP and TCP, on 127.0.0.1 and ::1.
+    pub sip_port: u16,
+    /// TLS, on 127.0.0.1.
+    pub tls_port: u16,
+    /// WebSocket over TLS, on 127.0.0.1.
+    pub wss_port: u16,
+    /// The API, and SIP over WebSocket at `/sip`.
+    pub http: SocketAddr,
+    /// The ports of its media: first and last.
+    pub media: (u16, u16),
+}
+
+/// The lines of every node; the password of each is [`password`].
+pub const LINES: [&str; 5] = ["101", "102", "103", "104", "105"];
+
+/// The password of a line.
+pub fn password(line: &str) -> String {
+    format!("password-{line}")
+}
+
+impl Node {
+    /// Starts a node with lines and waits until it is ready.
+    pub fn start(options: &NodeOptions) -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory");
+        let (sip_port, tls_port, wss_port) = (ports::free(), ports::free(), ports::free());
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
+        let media = ports::media_block();
+        let configuration = format!(
+            r#"
+[sip]
+digest = "md5" # Debian's SIPp fails at any other challenge
+listen = [
+    "udp://127.0.0.1:{sip_port}", "tcp://127.0.0.1:{sip_port}", "udp://[::1]:{sip_port}", "tcp://[::1]:{sip_port}",
+    "tls://127.0.0.1:{tls_port}", "wss://127.0.0.1:{wss_port}",
+]
+{}
+[http]
+listen = "{http}"
+[media]
+ports = "{}-{}"
+[storage]
+data = {:?}
+[limits]
+{}
+[signalling]
+{}
+[log]
+level = "debug"
+{}
+"#,
+            options.sip,
+            media.0,
+            media.1,
+            directory.path().join("data"),
+            options.limits,
+            options.signalling,
+            options.sections,
+        );
+        fs::write(directory.path().join("offhook.toml"), configuration)
+            .expect("the test's directory can be written");
+        let process = spawn(directory.path());
+        let mut node = Self { directory, process, sip_port, tls_port, wss_port, http, media };
+        node.wait_until_ready();
+        node.apply(&site(&options.site));
+        node
+    }
+
+    /// The test's directory.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its SIP address for UDP and TCP over IPv4.
+    pub fn sip(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.sip_port))
+    }
+
+    /// Its SIP address for UDP and TCP over IPv6.
+    pub fn sip_v6(&self) -> SocketAddr {
+        SocketAddr::from((Ipv6Addr::LOCALHOST, self.sip_port))
+    }
+
+    /// Its SIP address for TLS.
+    pub fn sip_tls(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.tls_port))
+    }
+
+    /// The self-signed certificate that it made.
+    pub fn certificate(&self) -> PathBuf {
+        let found = fs::read_dir(self.directory().join("data")).expect("the data directory is there");
+        found
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("BEGIN CERTIFICATE")))
+            .expect("the node made a certificate")
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Running {
+        &mut self.process
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Ends the process as a power failure would, and starts it again on the same data.
+    pub fn crash_and_restart(&mut self) {
+        self.process.kill();
+        self.start_again();
+    }
+
+    /// Starts the ended process again on the same data.
+    pub fn start_again(&mut self) {
+        self.process = spawn(self.directory.path());
+        self.wait_until_ready();
+    }
+
+    fn wait_until_ready(&mut self) {
+        let http = self.http;
+        let ready = wait::within(wait::PATIENCE, || {
+            let answer = http::request(http, "GET", "/readyz", None, None);
+            (answer.is_ok_and(|answer| answer.status == 200) || !self.process.is_running()).then_some(())
+        });
+        assert!(ready.is_some() && self.process.is_running(), "the node did not get ready:\n{}", self.log());
+    }
+
+    /// A request to the API that must succeed.
+    pub fn api(&self, method: &str, path: &str, body: Option<(&str, &str)>) -> Value {
+        let token =
+            fs::read_to_string(self.directory().join("data/token")).expect("the node wrote its token");
+        let path = format!("/api/v1{path}");
+        let answer =
+            http::request(self.http, method, &path, Some(token.trim()), body).unwrap_or_else(|error| {
+                panic!("{method} {path}: {error}\n{}", self.log());
+            });
+        assert!((200..300).contains(&answer.status), "{method} {path}: {answer:?}");
+        serde_json::from_str(&answer.body).unwrap_or(Value::Null)
+    }
+
+    /// Makes the site what `document` says.
+    pub fn apply(&self, document: &str) {
+        self.api("POST", "/apply", Some(("application/toml", document)));
+    }
+
+    /// The records, once there are `count`, in the order the calls began; more would be a failure.
+    pub fn records(&self, count: usize) -> Vec<Value> {
+        let items = |page: Value| page["items"].as_array().cloned().unwrap_or_default();
+        let found = wait::within(wait::PATIENCE, || {
+            let records = items(self.api("GET", "/records?limit=1000", None));
+            (records.len() >= count).then_some(records)
+        });
+        let mut found = found.unwrap_or_else(|| {
+            panic!("no {count} records, but {}\n{}", self.api("GET", "/records", None), self.log())
+        });
+        assert_eq!(found.len(), count, "one record a call: {found:#?}");
+        found.sort_by_key(|record| record["id"].to_string());
+        found
+    }
+
+    /// The only record.
+    pub fn record(&self) -> Value {
+        self.records(1).remove(0)
+    }
+
+    /// The contacts that are bound.
+    pub fn registrations(&self) -> Vec<Value> {
+        self.api("GET", "/registrations", None)["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until `line` has `count` contacts.
+    pub fn wait_for_bindings(&self, line: &str, count: usize) {
+        let of_line = || self.registrations().iter().filter(|binding| binding["line"] == line).count();
+        if wait::within(wait::PATIENCE, || (of_line() == count).then_some(())).is_none() {
+            panic!("line {line} has {} contacts instead of {count}\n{}", of_line(), self.log());
+        }
+    }
+
+    /// Waits until there is exactly one call and its phase is `phase`.
+    pub fn wait_for_phase(&self, phase: &str) {
+        let calls = || self.api("GET", "/calls", None)["items"].as_array().cloned().unwrap_or_default();
+        let reached = wait::within(wait::PATIENCE, || {
+            matches!(calls().as_slice(), [call] if call["phase"] == phase).then_some(())
+        });
+        assert!(reached.is_some(), "no call got {phase}: {:?}\n{}", calls(), self.log());
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> f64 {
+        let answer = http::request(self.http, "GET", "/metrics", None, None).expect("metrics are served");
+        let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
+        answer.body.lines().find_map(value).unwrap_or_else(|| panic!("no metric {name} in\n{}", answer.body))
+    }
+
+    /// Waits until a metric has a value.
+    pub fn wait_for_metric(&self, name: &str, wanted: f64) {
+        let reached = wait::within(wait::PATIENCE * 3, || (self.metric(name) == wanted).then_some(()));
+        assert!(reached.is_some(), "{name} is {} and not {wanted}\n{}", self.metric(name), self.log());
+    }
+
+    /// Resident memory of the process, KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the node runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Open files and sockets of the process.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the node runs").count()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(LOG_TAIL_LINES).collect();
+            report(&format!("the node's last lines ({}):", self.directory().display()));
+            tail.iter().rev().for_each(|line| report(line));
+        }
+    }
+}
+
+/// Lines of the log that a failing test shows.
+const LOG_TAIL_LINES: usize = 60;
+
+/// Tells the person who reads the test's output.
+#[expect(clippy::print_stderr, reason = "the test's report")]
+pub fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+fn spawn(directory: &Path) -> Running {
+    let mut command = Command::new(binary());
+    command.arg("serve").arg("--config").arg(directory.join("offhook.toml")).current_dir(directory);
+    command.env_remove("RUST_LOG");
+    Running::start("node", command, directory)
+}
+
+fn site(more: &str) -> String {
+    let mut document = String::from("[tenants.default]\n");
+    for line in LINES {
+        document.push_str(&format!("[tenants.default.lines.{line}]\npassword = {:?}\n", password(line)));
+    }
+    document + more
+}
+
+/// The binary under test: `OFFHOOK_BIN`, or the one beside this test's, built now if it is not up to date.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        if let Some(given) = env::var_os("OFFHOOK_BIN") {
+            return given.into();
+        }
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--bin", "offhook"]).status();
+        assert!(built.is_ok_and(|status| status.success()), "the binary does not build");
+        let this = env::current_exe().expect("a running program has a path");
+        // target/debug/deps/real_programs-1234 → target/debug/offhook
+        let beside = this.ancestors().nth(2).expect("tests lie in deps").join("offhook");
+        assert!(beside.exists(), "no binary at {}", beside.display());
+        beside
+    })
+}

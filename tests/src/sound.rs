@@ -1,0 +1,152 @@
+//! Tones made, written, sent as RTP, and found again.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, UdpSocket},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator};
+
+/// Samples a second of all sound here: G.711's.
+pub const RATE: u32 = 8000;
+
+/// Samples of one packet: 20 ms.
+const PACKET_SAMPLES: usize = 160;
+
+/// Samples of one look for a tone: 50 ms.
+const BLOCK_SAMPLES: usize = 400;
+
+/// How loud tones are made.
+const LEVEL: Dbm0 = Dbm0(-10.0);
+
+/// How loud, and how clear, a tone must be to count as heard. Transmission in G.711 keeps both.
+const HEARD: (Dbm0, f64) = (Dbm0(-16.0), 15.0);
+
+/// A sine.
+pub fn tone(hz: f64, length: Duration) -> Vec<i16> {
+    let count = usize::try_from(length.as_millis()).expect("a short tone") * RATE as usize / 1000;
+    let mut samples = vec![0; count];
+    ToneGenerator::new(RATE, &[(hz, LEVEL)]).expect("an audible tone").fill(&mut samples);
+    samples
+}
+
+/// A sine as µ-law octets, as SIPp's `rtp_stream` wants it.
+pub fn mu_law_tone(hz: f64, length: Duration) -> Vec<u8> {
+    let samples = tone(hz, length);
+    let mut octets = vec![0; samples.len()];
+    G711::MuLaw.encode(&samples, &mut octets);
+    octets
+}
+
+/// Writes samples as a WAV file, one channel, 16 bits.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_wav(path: &Path, samples: &[i16]) -> io::Result<()> {
+    let data_bytes = u32::try_from(samples.len() * 2).expect("a short sound");
+    let mut file = Vec::with_capacity(44 + samples.len() * 2);
+    file.extend(b"RIFF");
+    file.extend((36 + data_bytes).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16_u32.to_le_bytes());
+    file.extend([1, 0, 1, 0]); // PCM, one channel
+    file.extend(RATE.to_le_bytes());
+    file.extend((RATE * 2).to_le_bytes());
+    file.extend([2, 0, 16, 0]);
+    file.extend(b"data");
+    file.extend(data_bytes.to_le_bytes());
+    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    fs::write(path, file)
+}
+
+/// The samples of a WAV file with one channel of 16 bits at 8 kHz. One that is still being written gives what is there.
+pub fn read_wav(path: &Path) -> Vec<i16> {
+    let file = fs::read(path).unwrap_or_default();
+    let start = file.windows(4).position(|window| window == b"data").map_or(file.len(), |at| at + 8);
+    let octets = file.get(start..).unwrap_or_default();
+    octets.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// How long `hz` is heard in `samples`.
+pub fn heard(samples: &[i16], hz: f64) -> Duration {
+    let mut detector = ToneDetector::new(RATE, hz, BLOCK_SAMPLES).expect("an audible tone");
+    let blocks = samples.chunks_exact(BLOCK_SAMPLES).filter_map(|block| detector.feed(block));
+    let found = blocks.filter(|reading| reading.is_tone(HEARD.0, HEARD.1)).count();
+    Duration::from_millis(50) * u32::try_from(found).expect("a short sound")
+}
+
+/// An endpoint of RTP with G.711 µ-law.
+#[derive(Debug)]
+pub struct RtpEnd {
+    socket: UdpSocket,
+    /// The sound received so far, in the order it came.
+    pub received: Vec<i16>,
+}
+
+impl RtpEnd {
+    /// Opens one on an address of this host.
+    pub fn open(ip: &str) -> Self {
+        let socket = UdpSocket::bind((ip, 0)).expect("a UDP port");
+        socket.set_nonblocking(true).expect("sockets can");
+        Self { socket, received: Vec::new() }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("a bound socket")
+    }
+
+    /// A session description that offers or answers µ-law here.
+    pub fn description(&self) -> String {
+        let SocketAddr::V4(address) = self.address() else { panic!("these tests use IPv4") };
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+            ip = address.ip(),
+            port = address.port()
+        )
+    }
+
+    /// Sends a tone in real time to where `description` says, and takes what comes meanwhile.
+    pub fn talk(&mut self, description: &str, hz: f64, length: Duration) {
+        let to = media_address(description);
+        let octets = mu_law_tone(hz, length);
+        let mut next = Instant::now();
+        for (number, payload) in octets.chunks_exact(PACKET_SAMPLES).enumerate() {
+            let number = u16::try_from(number).expect("a short tone");
+            let mut packet = vec![0x80, 0];
+            packet.extend(number.to_be_bytes());
+            packet.extend((u32::from(number) * 160).to_be_bytes());
+            packet.extend(0x0ff0_0ff0_u32.to_be_bytes());
+            packet.extend(payload);
+            let _ = self.socket.send_to(&packet, to);
+            next += Duration::from_millis(20);
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            self.take();
+        }
+    }
+
+    /// Takes the packets that have come.
+    pub fn take(&mut self) {
+        let mut packet = [0; 2048];
+        while let Ok(length) = self.socket.recv(&mut packet) {
+            let Some(payload) = packet[..length].get(12..) else { continue };
+            let mut samples = vec![0; payload.len()];
+            G711::MuLaw.decode(payload, &mut samples);
+            self.received.append(&mut samples);
+        }
+    }
+}
+
+/// Where a session description wants its first stream.
+pub fn media_address(description: &str) -> SocketAddr {
+    let line = |start: &str| description.lines().find_map(|line| line.strip_prefix(start));
+    let ip = line("c=IN IP4 ").or_else(|| line("c=IN IP6 ")).and_then(|ip| ip.trim().parse().ok());
+    let port = line("m=audio ").and_then(|media| media.split(' ').next()?.parse().ok());
+    match (ip, port) {
+        (Some(ip), Some(port)) => SocketAddr::new(ip, port),
+        _ => panic!("no media address in {description}"),
+    }
+}
