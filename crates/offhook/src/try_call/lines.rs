@@ -55,10 +55,9 @@ impl<'c> TemporaryLines<'c> {
         let Self { tenant, .. } = &self;
         for Made { name, surely } in &self.made {
             let path = format!("{}/{name}", self.path());
-            if let Err(failure) = self.client.command(Method::DELETE, &path).await
-                && *surely
-            {
-                output::note(&format!("warning: the temporary line {name} is left over: {failure}"));
+            let removed = self.client.command(Method::DELETE, &path).await;
+            if *surely && removed.is_err() {
+                output::note(&format!("warning: the node does not remove the temporary line {name}"));
                 output::note(&format!("hint: offhook line remove {name} --tenant {tenant}"));
             }
         }

@@ -124,18 +124,18 @@ pub fn check_record(record: &Value, talk: Duration) -> Result<(), Failure> {
 impl Direction {
     fn of(from: Side, hz: f64, mouth: &Handset, ear: &Handset) -> Self {
         let (heard, reception) = (ear.voice.heard(), ear.voice.reception());
+        let sent = mouth.voice.packets_sent();
         Self {
             from,
             hz,
             level: heard.level(),
             share: heard.share(),
-            sent: mouth.voice.packets_sent(),
+            sent,
             quality: Quality {
                 packets: reception.packets,
-                // What never came after the last packet shows only in the sender's count.
-                lost: mouth.voice.packets_sent().saturating_sub(reception.packets).max(reception.lost),
+                lost: voice::lost(sent, &reception),
                 jitter_ms: reception.jitter_ms,
-                mos: ear.voice.mos(),
+                mos: ear.voice.mos(sent),
             },
         }
     }
@@ -196,9 +196,10 @@ fn record_text(record: &Value) -> String {
         Some(time) => output::clean(&time.replace('T', " ").replace('Z', " UTC")),
         None => "-".into(),
     };
-    let codecs = record["legs"].as_array().map_or_else(Vec::new, |legs| {
+    let mut codecs = record["legs"].as_array().map_or_else(Vec::new, |legs| {
         legs.iter().filter_map(|leg| leg["streams"][0]["codec"].as_str()).map(output::clean).collect()
     });
+    codecs.dedup();
     let talked = record["talk_ms"].as_f64().unwrap_or_default() / 1000.0;
     let cause = field(record, "cause").replace('_', " ");
     let rows = [
@@ -218,7 +219,7 @@ fn record_text(record: &Value) -> String {
                 field(record, "q850")
             ),
         ),
-        ("Codec", codecs.join(" and ")),
+        ("Codec", if codecs.is_empty() { "-".into() } else { codecs.join(" and ") }),
     ];
     rows.iter().map(|(name, value)| format!("  {name:10}{}\n", output::clean(value))).collect()
 }

@@ -91,7 +91,7 @@ async fn talk(desk: &mut Desk, talk: Duration) -> Result<(), Failure> {
         if let Err(what) = desk.handset(side).voice.judge(talk) {
             return Err(Failure::new(
                 format!("{} {what}", side.letter()),
-                "does a firewall stop UDP on the ports of `media.ports`? is `media.advertise` right?",
+                "does the node still run? does a firewall stop UDP on `media.ports`? is `media.advertise` right?",
             ));
         }
     }

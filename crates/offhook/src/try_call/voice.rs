@@ -183,11 +183,12 @@ impl Voice {
         self.heard
     }
 
-    /// Mean opinion score of what came since the beginning (ITU-T G.107); `None` if nothing came.
-    pub fn mos(&self) -> Option<f64> {
+    /// Mean opinion score of what came since the beginning, where `sent` packets were sent (ITU-T G.107); `None` if
+    /// nothing came.
+    pub fn mos(&self, sent: u64) -> Option<f64> {
         let report = self.reception();
         let transmission = Transmission {
-            loss: report.loss(),
+            loss: lost(sent, &report) as f64 / sent.max(1) as f64,
             burst_ratio: report.burst_ratio.max(1.0),
             one_way_delay: PACKET_INTERVAL + JITTER_BUFFER,
         };
@@ -216,6 +217,11 @@ impl Voice {
             _ => Ok(()),
         }
     }
+}
+
+/// Packets that did not come, of `sent`: what is missing at the end only the sender knows.
+pub fn lost(sent: u64, report: &ReceptionReport) -> u64 {
+    sent.saturating_sub(report.packets).max(report.lost)
 }
 
 fn payload_type(law: G711) -> PayloadType {
@@ -267,6 +273,20 @@ mod tests {
         assert_eq!(heard(440.0, 440.0, |number| number != 50), Ok(()));
         assert_eq!(heard(440.0, 440.0, |number| number < 50), Err("heard only 50 % of the sound".into()));
         assert!(heard(440.0, 440.0, |number| number % 4 != 0).is_err());
+    }
+
+    #[test]
+    fn what_is_missing_at_the_end_spoils_the_score_too() {
+        let mut random = Random::from_number(1);
+        let mut mouth = Voice::new(440.0, 620.0, &mut random).unwrap();
+        let mut ear = Voice::new(620.0, 440.0, &mut random).unwrap();
+        assert_eq!(ear.mos(0), None);
+        mouth.speak(Some(G711::ALaw));
+        for number in 0..50 {
+            ear.handle_datagram(&mouth.next_packet().unwrap(), Instant::default() + PACKET_INTERVAL * number);
+        }
+        let (whole, half) = (ear.mos(50).unwrap(), ear.mos(100).unwrap());
+        assert!(whole > 4.3 && half < 2.5, "{whole} {half}");
     }
 
     #[test]
