@@ -28,6 +28,8 @@ pub struct FactCounters {
     pub records_refused: AtomicU64,
     /// Bindings added or refreshed.
     pub bindings_written: AtomicU64,
+    /// Panics of call control that cost a call: a bug of ours, an alarm if it is not zero.
+    pub panics: AtomicU64,
     /// What was refused, by [`Refusal`] in its order.
     pub refused: [AtomicU64; REFUSALS.len()],
 }

@@ -27,6 +27,7 @@ pub fn all(control: &Control) -> Vec<Metric> {
             Gauge,
             records.queued as f64,
         ),
+        Metric::single("offhook_panics", "Calls given up because of a bug.", Counter, count(&facts.panics)),
         Metric::single(
             "offhook_records_lost",
             "Call records that found no room.",

@@ -180,9 +180,19 @@ async fn serve(
         unmasked: config.log.unmasked,
     };
     let worker = Worker { io, exchange, media: media.clone(), asker, facts: sink, taps: Vec::new() };
-    let worker = std::thread::Builder::new().name("offhook-sip".into()).spawn(move || worker.run()).map_err(
-        |error| RunError::new(format!("cannot start the worker: {error}"), "raise the limit of processes"),
-    )?;
+    let worker_ended = Arc::new(Notify::new());
+    let notice = EndNotice(Arc::clone(&worker_ended));
+    let serve_calls = move || {
+        let _told_at_the_end = notice;
+        worker.run()
+    };
+    let worker =
+        std::thread::Builder::new().name("offhook-sip".into()).spawn(serve_calls).map_err(|error| {
+            RunError::new(
+                format!("cannot start the worker: {error}"),
+                "raise the limit of processes (ulimit -u)",
+            )
+        })?;
     let drain_asked = Arc::new(Notify::new());
     let control = Arc::new(Control {
         commands: commands.clone(),
@@ -205,22 +215,34 @@ async fn serve(
     control.phase.ready();
     welcome(&greeting);
     drop(greeting);
-    attend(&config, &mut signals, &control, &store, tls.as_ref(), clock, &drain_asked).await;
+    tokio::select! {
+        () = attend(&config, &mut signals, &control, &store, tls.as_ref(), clock, &drain_asked) => {}
+        () = worker_ended.notified() => tracing::error!("the worker has ended: so does the node"),
+    }
     drain(&config, &mut signals, &control, &commands).await;
     let _ = commands.try_send(Command::Stop);
-    let worker_ended = tokio::task::spawn_blocking(move || worker.join()).await;
+    let joined = tokio::task::spawn_blocking(move || worker.join()).await;
     stop_http.notify_waiters();
     records.flush().await;
     bindings.flush().await;
     server.abort();
     store.close().await;
     tracing::info!("ended");
-    match worker_ended {
+    match joined {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(error))) => {
             Err(RunError::new(format!("the worker failed: {error}"), "please report it with the log"))
         }
         Ok(Err(_)) | Err(_) => Err(RunError::new("the worker panicked", "please report it with the log")),
+    }
+}
+
+/// Tells that the worker's thread has ended, in whatever way.
+struct EndNotice(Arc<Notify>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 

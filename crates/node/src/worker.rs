@@ -1,6 +1,10 @@
 //! The signalling worker: one thread that owns the UDP sockets and the exchange, and carries messages between them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+};
 
 use offhook_base::Moment;
 use offhook_media::MediaHandle;
@@ -88,7 +92,7 @@ impl Worker {
                 deadline = self.drain();
             }
             if deadline.is_some_and(|deadline| deadline <= now.instant) {
-                self.exchange.handle(Input::Timeout, now);
+                self.decide(Input::Timeout, now);
                 deadline = self.drain();
                 // A deadline that stays in the past would have the worker spin.
                 debug_assert!(
@@ -96,6 +100,16 @@ impl Worker {
                     "a timeout left its deadline"
                 );
             }
+        }
+    }
+
+    /// One input to the exchange. A panic is a bug of ours: it costs the call it hit, not the others.
+    fn decide(&mut self, input: Input, now: Moment) {
+        let exchange = &mut self.exchange;
+        if std::panic::catch_unwind(AssertUnwindSafe(|| exchange.handle(input, now))).is_err() {
+            self.facts.counters.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!("call control panicked; one call was given up. Please report the lines above");
+            self.exchange.recover(now);
         }
     }
 
@@ -119,21 +133,21 @@ impl Worker {
             }
             NetEvent::Command(command) => return self.obey(command, now),
         };
-        self.exchange.handle(input, now);
+        self.decide(input, now);
         true
     }
 
     fn obey(&mut self, command: Command, now: Moment) -> bool {
         match command {
-            Command::Media(event) => self.exchange.handle(Input::Media(event), now),
-            Command::Answer(answer) => self.exchange.handle(Input::Answer(answer), now),
+            Command::Media(event) => self.decide(Input::Media(event), now),
+            Command::Answer(answer) => self.decide(Input::Answer(answer), now),
             Command::Expect(addresses, identity) => {
                 for remote in addresses {
                     self.io.expect_peer(remote, identity.clone());
                 }
             }
             Command::Directory(directory, done) => {
-                self.exchange.handle(Input::Directory(directory), now);
+                self.decide(Input::Directory(directory), now);
                 let _ = done.send(());
             }
             Command::Calls(answer) => drop(answer.send(self.exchange.calls())),
@@ -142,12 +156,12 @@ impl Worker {
             Command::Gauges(answer) => drop(answer.send(self.exchange.gauges())),
             Command::HangUp(call, answer) => {
                 let known = self.exchange.calls().iter().any(|summary| summary.id == call);
-                self.exchange.handle(Input::HangUp(call), now);
+                self.decide(Input::HangUp(call), now);
                 let _ = answer.send(known);
             }
             Command::Trace(tap) => self.taps.push(tap),
-            Command::Drain => self.exchange.handle(Input::Drain, now),
-            Command::EndAll => self.exchange.handle(Input::EndAll, now),
+            Command::Drain => self.decide(Input::Drain, now),
+            Command::EndAll => self.decide(Input::EndAll, now),
             Command::Stop => return false,
         }
         true

@@ -21,7 +21,9 @@ pub use error::{ConfigError, Fault};
 pub use listen::{ListenAddress, ListenerConfig};
 pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
-pub use sections::{DigestOffer, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls};
+pub use sections::{
+    DigestOffer, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls,
+};
 pub use value::{PortRange, Ranged, WebhookUrl};
 
 /// The file that is read where none is named, if it is there.

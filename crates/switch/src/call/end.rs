@@ -74,6 +74,10 @@ impl Call {
             services.layer.cancel(invite, None, now.instant);
             self.set_line_state(services, index, None, now);
         }
+        if self.invite.is_some() && !self.hunt.has_more() && !self.legs.iter().any(super::Leg::is_hunted) {
+            // RFC 3261 §15.1.2: the INVITE that waits is answered with 487.
+            self.fail(services, EndedBy::Caller, StatusCode::REQUEST_TERMINATED, EndCause::Cancelled, now);
+        }
     }
 
     /// Who a leg is, for the record.
@@ -270,6 +274,20 @@ impl Call {
             self.legs[index].hanging_up = false;
         }
         self.conclude(services, now);
+    }
+
+    /// A bug of ours hit this call: nothing of its state can be trusted but its account and its ports.
+    pub fn give_up(&mut self, services: &mut Services, now: Moment) {
+        for leg in &mut self.legs {
+            if let Some(endpoint) = leg.session.take_endpoint() {
+                services.media(MediaCommand::Close { endpoint });
+            }
+        }
+        let status = StatusCode::SERVER_INTERNAL_ERROR;
+        self.decide(Verdict { by: EndedBy::Node, cause: EndCause::Failed, status }, now);
+        if let Some(account) = self.account.take() {
+            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
+        }
     }
 
     /// An INVITE of ours has ended for good.

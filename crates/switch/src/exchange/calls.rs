@@ -1,6 +1,6 @@
 //! The table of calls, and when each wants to be woken.
 
-use offhook_base::Instant;
+use offhook_base::{Instant, Moment};
 use offhook_sip::transaction::TimerQueue;
 
 use super::{owners::CallKey, services::Services};
@@ -48,18 +48,29 @@ impl Calls {
         let Some(call) = self.get_mut(key) else { return };
         if call.is_finished() {
             call.forget(services);
-            let slot = &mut self.slots[key.slot as usize];
-            slot.call = None;
-            slot.generation = slot.generation.wrapping_add(1);
-            self.free.push(key.slot);
-            self.running -= 1;
-            return;
+            return self.remove(key);
         }
         let Some(deadline) = call.deadline() else { return };
         if call.wakes_at.is_none_or(|wakes_at| deadline < wakes_at) {
             call.wakes_at = Some(deadline);
             self.timers.schedule(deadline, key);
         }
+    }
+
+    /// Removes a call whatever state it is in.
+    pub fn evict(&mut self, key: CallKey, services: &mut Services, now: Moment) {
+        let Some(call) = self.get_mut(key) else { return };
+        call.give_up(services, now);
+        call.forget(services);
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: CallKey) {
+        let slot = &mut self.slots[key.slot as usize];
+        slot.call = None;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.slot);
+        self.running -= 1;
     }
 
     /// The next call whose deadline has come.

@@ -65,6 +65,8 @@ pub struct Exchange {
     edge: Edge,
     gate: Gate,
     draining: bool,
+    /// The call that is being worked on: the one to give up if that panics.
+    at_work: Option<owners::CallKey>,
 }
 
 impl Exchange {
@@ -95,6 +97,7 @@ impl Exchange {
             edge: Edge::new(&limits),
             gate,
             draining: false,
+            at_work: None,
         }
     }
 
@@ -198,10 +201,20 @@ impl Exchange {
     }
 
     fn with_call(&mut self, key: owners::CallKey, act: impl FnOnce(&mut crate::call::Call, &mut Services)) {
+        self.at_work = Some(key);
         if let Some(call) = self.calls.get_mut(key) {
             act(call, &mut self.services);
         }
         self.calls.settle(key, &mut self.services);
+        self.at_work = None;
+    }
+
+    /// After [`Exchange::handle`] panicked, which is a bug of ours: gives up the call that was being worked on, with its
+    /// record, and goes on. Other calls are untouched: nothing is shared between them but the tables.
+    pub fn recover(&mut self, now: Moment) {
+        if let Some(key) = self.at_work.take() {
+            self.calls.evict(key, &mut self.services, now);
+        }
     }
 
     /// Calls that are on now.
