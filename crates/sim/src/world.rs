@@ -15,7 +15,7 @@ use offhook_sip::{
     transport::{ConnectionId, Destination, Flow, Listener, ListenerId, Transport},
 };
 use offhook_switch::{
-    directory::Directory,
+    directory::{Directory, Line},
     exchange::{Answer, Ask, Exchange, ExchangeConfig, Gauges, Hop, Input, Output},
     media::{MediaCommand, MediaEvent},
     settings::Settings,
@@ -314,6 +314,14 @@ impl World {
     pub fn set_directory(&mut self, directory: Directory) {
         self.config.directory = directory.clone();
         self.tell_node(Input::Directory(Arc::new(directory)));
+    }
+
+    /// The lines are replaced; tenants and peers stay.
+    pub fn set_lines(&mut self, lines: Vec<Line>) {
+        let old = &self.config.directory;
+        let tenants = old.tenants().iter().map(|tenant| (**tenant).clone()).collect();
+        let peers = old.peers().iter().map(|peer| (**peer).clone()).collect();
+        self.set_directory(Directory::new(tenants, Vec::new(), Vec::new(), lines, peers));
     }
 
     /// What the node has written down.

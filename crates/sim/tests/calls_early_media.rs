@@ -154,6 +154,21 @@ fn a_late_offer_is_made_by_the_callee_and_answered_in_the_ack() {
 }
 
 #[test]
+fn media_that_is_not_anchored_goes_straight_from_phone_to_phone() {
+    let mut config = offhook_sim::WorldConfig::with_lines(1, &["101", "102"]);
+    config.settings.anchor_media = false;
+    let phones = vec![("101", Habits::default()), ("102", plays_early(false))];
+    let (mut world, phones) = stage::stage_with(config, phones);
+    world.act(phones[0], |phone, now| phone.call("102", now));
+    world.run_secs(4);
+    assert!(heard(&world, phones[0], 0) >= 2);
+    world.run_secs(6);
+    assert!(heard(&world, phones[1], 0) >= 3);
+    assert_eq!(world.media_sizes(), (0, 0));
+    hang_up_and_settle(&mut world, phones[0]);
+}
+
+#[test]
 fn a_late_offer_with_a_demand_for_prack_gets_no_provisional_response_but_the_call() {
     let (mut world, anna, _) = pair(Habits { late_offer: true, ..demands_prack() }, Habits::default());
     world.act(anna, |phone, now| phone.call("102", now));

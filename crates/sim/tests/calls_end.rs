@@ -165,6 +165,43 @@ fn the_operator_ends_a_call_and_a_drain_takes_no_new_one() {
 }
 
 #[test]
+fn at_the_end_of_the_node_every_call_ends_with_its_record() {
+    let (mut world, anna, bert) = talking(Habits::default(), Habits::default());
+    let ringing = world.add_phone("102", Habits::reacting(Reaction::Never));
+    world.run_secs(1);
+    world.act(bert, |phone, now| phone.call("101", now));
+    world.run_secs(1);
+    world.tell_node(Input::EndAll);
+    world.run_secs(1);
+    for phone in [anna, bert, ringing] {
+        assert!(world.phone(phone).calls.iter().all(offhook_sim::phone::PhoneCall::is_over));
+    }
+    assert_settled(&mut world);
+    let causes: Vec<_> = world.state().records.iter().map(|record| (record.ended_by, record.cause)).collect();
+    assert_eq!(causes, [(EndedBy::Node, EndCause::Shutdown); 2]);
+}
+
+#[test]
+fn a_bye_in_the_only_early_dialog_ends_the_call_and_in_one_of_two_lets_the_other_ring_on() {
+    let ladder = |devices: usize| {
+        let mut phones = vec![("101", Habits::default())];
+        phones.extend(vec![("102", Habits::default()); devices]);
+        let (mut world, phones) = stage_with(WorldConfig::with_lines(1, &["101", "102"]), phones);
+        world.act(phones[0], |phone, now| phone.call("102", now));
+        world.run_secs(1);
+        world.act(phones[0], |phone, now| phone.bye_early(0, now));
+        world.run_secs(5);
+        let last = world.phone(phones[0]).ladder_text().into_iter().rfind(|step| step.ends_with("INVITE"));
+        world.act(phones[0], |phone, now| phone.hang_up(0, now));
+        assert_settled(&mut world);
+        let record = the_record(&world);
+        (last.unwrap_or_default(), record.ended_by, record.cause)
+    };
+    assert_eq!(ladder(1), ("< 487 INVITE".into(), EndedBy::Caller, EndCause::Cancelled));
+    assert_eq!(ladder(2), ("< 200 INVITE".into(), EndedBy::Caller, EndCause::HungUp));
+}
+
+#[test]
 fn after_a_crash_of_the_node_the_registrations_are_there_and_calls_go_on_working() {
     let (mut world, anna, bert) = talking(Habits::default(), Habits::default());
     world.crash_node();

@@ -81,6 +81,16 @@ impl Phone {
         }
     }
 
+    /// Ends the latest early dialog of a call by BYE, as RFC 3261 §15 allows a caller.
+    pub fn bye_early(&mut self, index: usize, now: Instant) {
+        let branch = self.new_branch();
+        let via = self.via(&branch);
+        let Some(early) = self.calls[index].early.last_mut() else { return };
+        let bytes = early.dialog.request(&Method::Bye, via, &mut self.buffer).finish();
+        self.send(&Method::Bye, &branch, bytes, Use::Other, now);
+        self.pump(now);
+    }
+
     pub(super) fn invite_answered(&mut self, index: usize, response: &Response, now: Instant) {
         let status = response.status().as_u16();
         match status {

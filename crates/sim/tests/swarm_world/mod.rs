@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use offhook_base::{Instant, Random};
 use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig, address_of, peer, phone::State};
-use offhook_switch::{directory::CallPermission, exchange::Input};
+use offhook_switch::{
+    directory::{CallPermission, Line},
+    exchange::Input,
+};
 
 const LINES: [&str; 4] = ["101", "102", "103", "104"];
 
@@ -32,6 +35,7 @@ pub fn run(seed: u64) {
     config.settings.ring = Duration::from_secs(5 + u64::from(below(&mut random, 20)));
     config.settings.unanswered = Duration::from_secs(20 + u64::from(below(&mut random, 60)));
     config.settings.call_duration = Duration::from_secs(30 + u64::from(below(&mut random, 300)));
+    config.settings.anchor_media = random.below(6) > 0;
     let mut world = World::new(config);
     let phones: Vec<PhoneId> = (0..3 + random.below(6))
         .map(|number| {
@@ -53,6 +57,7 @@ pub fn run(seed: u64) {
     }
     world.faults = Faults::NONE;
     world.refuse_ports(0);
+    world.set_lines(LINES.iter().zip(1..).map(|(name, id)| offhook_sim::line(id, name)).collect());
     check_who_is_heard(&mut world, &storm, seed);
     heal(&mut world, &phones);
     check(&mut world, &phones, &storm, seed);
@@ -120,11 +125,22 @@ impl Storm {
                     world.tell_node(Input::HangUp(id));
                 }
             }
+            99 if random.below(2) == 0 => switch_a_line(world, random),
             98 if calls > 0 => world.act(phone, |phone, now| phone.withdraw(calls - 1, now)),
             94 => world.refuse_ports(1 + index(random, 3)),
             _ => world.faults = Faults::draw(random),
         }
     }
+}
+
+/// The operator disables a line or enables all.
+fn switch_a_line(world: &mut World, random: &mut Random) {
+    let mut lines: Vec<Line> = LINES.iter().zip(1..).map(|(name, id)| offhook_sim::line(id, name)).collect();
+    let chosen = index(random, 2 * lines.len());
+    if let Some(line) = lines.get_mut(chosen) {
+        line.enabled = false;
+    }
+    world.set_lines(lines);
 }
 
 /// Once the network is well, who talks is heard by the other side, wherever both are now.
