@@ -30,6 +30,23 @@ fn a_phone_on_a_stream_calls_one_on_datagrams_and_the_other_way_round() {
     }
 }
 
+/// RFC 3261 §18.1.1: a request that does not fit a datagram goes by TCP, and back to UDP where TCP fails.
+#[test]
+fn an_invite_that_does_not_fit_a_datagram_reaches_streams_and_phones_without_one() {
+    for callee in [tcp(), Habits::default()] {
+        let transport = if callee.tcp { "TCP" } else { "UDP" };
+        let (mut world, anna, bert) = pair(Habits { padding: 1500, ..tcp() }, callee);
+        world.act(anna, |phone, now| phone.call("102", now));
+        world.run_secs(8);
+        assert!(heard(&world, anna, 0) >= 3 && heard(&world, bert, 0) >= 3);
+        let via = header_of(&world, bert, "< INVITE", "Via").unwrap();
+        assert!(via.contains(transport), "{via}");
+        world.act(anna, |phone, now| phone.hang_up(0, now));
+        assert_settled(&mut world);
+        assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
+    }
+}
+
 #[test]
 fn nothing_is_repeated_on_a_stream_however_slow_it_is() {
     let (mut world, anna, bert) = pair(tcp(), tcp());

@@ -47,6 +47,9 @@ impl Phone {
         writer.header(&HeaderName::CSeq, format_args!("{} INVITE", call.cseq));
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Subject, call.conversation);
+        if self.habits.padding > 0 {
+            writer.header(&HeaderName::Organization, "x".repeat(self.habits.padding));
+        }
         Self::write_capabilities(&self.habits, &mut writer);
         if self.habits.requires_reliable {
             writer.header(&HeaderName::Require, "100rel");

@@ -46,6 +46,8 @@ pub struct Habits {
     pub leaves_refresh: bool,
     /// Never acknowledges a 2xx: a broken phone.
     pub never_acks: bool,
+    /// Octets that it adds to its INVITE, in a header that crosses: more than 1000 do not fit a datagram.
+    pub padding: usize,
     /// Speaks SIP over TCP instead of UDP.
     pub tcp: bool,
     /// Sends sound while it talks.
@@ -71,6 +73,7 @@ impl Default for Habits {
             session_secs: None,
             leaves_refresh: false,
             never_acks: false,
+            padding: 0,
             tcp: false,
             speaks: true,
             instance: None,
