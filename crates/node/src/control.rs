@@ -40,6 +40,8 @@ pub struct Control {
     pub phase: Phase,
     /// Rung when a drain was asked for.
     pub drain_asked: Arc<Notify>,
+    /// Held while a directory is read and put into force.
+    pub publishing: tokio::sync::Mutex<()>,
     /// The last sizes the worker told, for metrics.
     pub gauges: Mutex<Gauges>,
 }
@@ -114,6 +116,8 @@ impl NodeControl for Control {
 
     fn directory_changed(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            // One after the other: of two edits at once the older directory must not come into force last.
+            let _turn = self.publishing.lock().await;
             match self.store.load_directory().await {
                 Ok(directory) => {
                     let _ = self.ask(|done| Command::Directory(Arc::new(directory), done)).await;

@@ -14,8 +14,11 @@ mod run;
 mod signals;
 mod start;
 mod trace;
+mod welcome;
+mod wiring;
 mod worker;
 
 pub mod config;
 
-pub use run::{RunError, ServeOptions, Welcome, run};
+pub use run::{RunError, ServeOptions, run};
+pub use welcome::Welcome;

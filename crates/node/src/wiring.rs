@@ -1,0 +1,261 @@
+//! The rooms wired together: a started node, and its end.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use offhook_api::Api;
+use offhook_base::Random;
+use offhook_media::{MediaConfig, MediaEngine, MediaHandle};
+use offhook_net::{
+    Clock, CommandSender,
+    stream::{Streams, UpgradedWebSocket},
+    tls::ServerTls,
+};
+use offhook_sip::transport::{Listener, ListenerId};
+use offhook_store::{BindingWriter, RecordWriter, Store};
+use offhook_switch::exchange::{Exchange, ExchangeConfig, Gauges};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, broadcast},
+    task,
+};
+
+use crate::{
+    RunError,
+    asks::{Asker, PushSettings},
+    config::Config,
+    control::{Control, Phase},
+    facts::{FactCounters, FactSink, LISTENER_BACKLOG},
+    start::{self, Sockets},
+    worker::{Command, Worker},
+};
+
+/// A node that runs.
+pub struct Node {
+    /// What outlives it.
+    pub store: Store,
+    /// What the API sees of it.
+    pub control: Arc<Control>,
+    /// To its worker.
+    pub commands: CommandSender<Command>,
+    /// Its certificates; `None` without TLS listeners.
+    pub tls: Option<Arc<ServerTls>>,
+    /// Rung when a drain was asked for by the API.
+    pub drain_asked: Arc<Notify>,
+    /// Rung when the worker's thread has ended, in whatever way.
+    pub worker_ended: Arc<Notify>,
+    /// What it listens on, a line each.
+    pub listening: Vec<String>,
+    /// Where its API is.
+    pub api_address: String,
+    /// Its certificate was made at this start.
+    pub made_certificate: bool,
+    worker: JoinHandle<io::Result<()>>,
+    server: task::JoinHandle<io::Result<()>>,
+    stop_server: Arc<Notify>,
+    records: RecordWriter,
+    bindings: BindingWriter,
+}
+
+impl Node {
+    /// Opens everything and starts. Nothing is made that a failure would leave behind, but the data directory.
+    ///
+    /// # Errors
+    /// What cannot be opened, with a hint.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Self, RunError> {
+        let mut random = start::random()?;
+        let opened = Store::open(&config.storage.data).await;
+        let store = opened.map_err(|error| RunError::new(error.to_string(), error.hint()))?;
+        let sockets = start::open_sockets(config, clock, &tokio::runtime::Handle::current())?;
+        let (http, api_address) = bind_http(config).await?;
+        let Sockets { io, listeners, streams, websocket, tls, made_certificate, counters } = sockets;
+        let listening = listeners
+            .iter()
+            .filter(|listener| listener.id != websocket)
+            .map(|listener| format!("sip {} {}", listener.transport, listener.bound))
+            .collect();
+        let commands = io.command_sender();
+        let media = start_media(config, commands.clone())?;
+        let exchange = exchange(config, &store, listeners.clone(), clock, &mut random).await?;
+        let (records, bindings) = (RecordWriter::start(&store, |_| {}), BindingWriter::start(&store));
+        let facts = FactSink {
+            records: records.clone(),
+            bindings: bindings.clone(),
+            listeners: broadcast::channel(LISTENER_BACKLOG).0,
+            counters: Arc::new(FactCounters::default()),
+            unmasked: config.log.unmasked,
+        };
+        let drain_asked = Arc::new(Notify::new());
+        let control = Arc::new(Control {
+            commands: commands.clone(),
+            facts: facts.listeners.clone(),
+            store: store.clone(),
+            fact_counters: Arc::clone(&facts.counters),
+            net_counters: counters,
+            media: media.clone(),
+            records: records.clone(),
+            phase: Phase::default(),
+            drain_asked: Arc::clone(&drain_asked),
+            publishing: tokio::sync::Mutex::default(),
+            gauges: Mutex::new(Gauges::default()),
+        });
+        let asker = asker(config, listeners, commands.clone(), random.fork())?;
+        let worker_ended = Arc::new(Notify::new());
+        let worker = Worker { io, exchange, media, asker, facts, taps: Vec::new() };
+        let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
+        let stop_server = Arc::new(Notify::new());
+        let api = api(config, Arc::clone(&control), store.clone(), streams, websocket);
+        let stop = Arc::clone(&stop_server);
+        let server = tokio::spawn(offhook_api::serve(http, api, async move { stop.notified().await }));
+        Ok(Self {
+            store,
+            control,
+            commands,
+            tls,
+            drain_asked,
+            worker_ended,
+            listening,
+            api_address,
+            made_certificate,
+            worker,
+            server,
+            stop_server,
+            records,
+            bindings,
+        })
+    }
+
+    /// Ends it: the worker first, then what it left to be written.
+    ///
+    /// # Errors
+    /// The worker had failed before.
+    pub async fn end(self) -> Result<(), RunError> {
+        let _ = self.commands.try_send(Command::Stop);
+        let worker = self.worker;
+        let joined = task::spawn_blocking(move || worker.join()).await;
+        self.stop_server.notify_waiters();
+        self.records.flush().await;
+        self.bindings.flush().await;
+        self.server.abort();
+        self.store.close().await;
+        tracing::info!("ended");
+        let report = "please report it with the log";
+        match joined {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => Err(RunError::new(format!("the worker failed: {error}"), report)),
+            Ok(Err(_)) | Err(_) => Err(RunError::new("the worker panicked", report)),
+        }
+    }
+}
+
+/// Tells that the worker's thread has ended, in whatever way.
+struct EndNotice(Arc<Notify>);
+
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+fn start_worker(worker: Worker, notice: EndNotice) -> Result<JoinHandle<io::Result<()>>, RunError> {
+    let serve_calls = move || {
+        let _told_at_the_end = notice;
+        worker.run()
+    };
+    std::thread::Builder::new().name("offhook-sip".into()).spawn(serve_calls).map_err(|error| {
+        RunError::new(format!("cannot start the worker: {error}"), "raise the limit of processes (ulimit -u)")
+    })
+}
+
+async fn bind_http(config: &Config) -> Result<(TcpListener, String), RunError> {
+    let wanted = config.http.listen;
+    let refused = |error: io::Error| {
+        let what = format!("cannot listen on {wanted}/http: {error}");
+        RunError::new(what, "stop the other server, or set http.listen in offhook.toml")
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, format!("http://{address}")))
+}
+
+fn asker(
+    config: &Config,
+    listeners: Vec<Listener>,
+    commands: CommandSender<Command>,
+    random: Random,
+) -> Result<Asker, RunError> {
+    let push = config.push.webhook.as_ref().map(|webhook| PushSettings {
+        webhook: webhook.reveal().to_string(),
+        timeout: Duration::from_millis(config.push.timeout_ms.get()),
+    });
+    let (runtime, resolver) = (tokio::runtime::Handle::current(), start::resolver(&listeners)?);
+    let http = reqwest::Client::new();
+    Ok(Asker::new(runtime, resolver, listeners.into(), commands, push, http, random, config.tls.verify))
+}
+
+fn start_media(config: &Config, commands: CommandSender<Command>) -> Result<MediaHandle, RunError> {
+    let silence = config.media.silence_secs.get();
+    let media = MediaConfig {
+        ports: config.media.ports.first..=config.media.ports.last,
+        dscp: u8::try_from(config.media.dscp.get()).unwrap_or(0),
+        silence: (silence > 0).then(|| Duration::from_secs(silence)),
+    };
+    MediaEngine::start(media, move |event| {
+        if commands.try_send(Command::Media(event)).is_err() {
+            tracing::error!("the worker did not take a media event");
+        }
+    })
+    .map_err(|error| {
+        RunError::new(
+            format!("cannot start the media engine: {error}"),
+            "raise the limit of open files (ulimit -n)",
+        )
+    })
+}
+
+async fn exchange(
+    config: &Config,
+    store: &Store,
+    listeners: Vec<Listener>,
+    clock: Clock,
+    random: &mut Random,
+) -> Result<Exchange, RunError> {
+    let directory = store.load_directory().await.map_err(RunError::store)?;
+    let bindings = store.load_bindings(clock.utc()).await.map_err(RunError::store)?;
+    let secret = start::exchange_secret(&config.storage.data, random)?;
+    let mut exchange = Exchange::new(ExchangeConfig {
+        settings: start::settings(config, listeners),
+        registrar: start::registrar(config),
+        limits: start::edge_limits(config),
+        directory: Arc::new(directory),
+        secret,
+        random: random.fork(),
+    });
+    exchange.restore(&bindings, clock.moment());
+    Ok(exchange)
+}
+
+fn api(config: &Config, control: Arc<Control>, store: Store, streams: Streams, listener: ListenerId) -> Api {
+    let settings = offhook_api::Settings {
+        request_timeout: Duration::from_secs(config.http.request_timeout_secs.get()),
+        body_max_bytes: config.http.body_max_bytes.as_usize(),
+    };
+    let api = Api::new(control, store, settings);
+    if !config.http.websocket_sip {
+        return api;
+    }
+    api.with_sip_websocket(Arc::new(move |socket| {
+        let streams = streams.clone();
+        tokio::spawn(async move {
+            let upgraded =
+                UpgradedWebSocket { listener, secure: false, local: socket.local, remote: socket.remote };
+            if let Err(error) = streams.serve_upgraded(upgraded, socket.stream).await {
+                tracing::debug!(%error, "WebSocket not taken");
+            }
+        });
+    }))
+}
