@@ -118,7 +118,10 @@ mod tests {
     #[test]
     fn neither_display_nor_debug_shows_the_value() {
         let number = Personal::new("+4930123456".to_string(), DataSubject::Caller);
-        let address = Personal::new("192.0.2.7:5060".parse::<std::net::SocketAddr>().unwrap(), DataSubject::RemoteParty);
+        let address = Personal::new(
+            "192.0.2.7:5060".parse::<std::net::SocketAddr>().unwrap(),
+            DataSubject::RemoteParty,
+        );
         let shown = format!("{number} {number:?} {address} {address:?}");
         assert!(!shown.contains("4930") && !shown.contains("192.0.2"), "{shown}");
     }
