@@ -101,6 +101,36 @@ fn a_cancel_while_the_answer_waits_for_the_prack_releases_the_device() {
 }
 
 #[test]
+fn a_repeated_reliable_response_is_not_acknowledged_by_a_second_prack() {
+    let (mut world, anna, bert) = pair(Habits::default(), plays_early(true));
+    world.lose(bert, false, "PRACK", 0, 2);
+    world.act(anna, |phone, now| phone.call("102", now));
+    world.run_secs(10);
+    let pracks = world.phone(bert).ladder.iter().filter(|step| step.to_string() == "< PRACK");
+    let mut numbers: Vec<_> = pracks.map(|step| step.header("CSeq")).collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), 1);
+    hang_up_and_settle(&mut world, anna);
+}
+
+#[test]
+fn requests_after_several_pracks_count_on() {
+    let chatty = Habits {
+        rings_after: Some(Duration::from_millis(50)),
+        early_media_after: Some(Duration::from_millis(500)),
+        ..plays_early(true)
+    };
+    let (mut world, anna, bert) = pair(Habits::default(), chatty);
+    world.act(anna, |phone, now| phone.call("102", now));
+    world.run_secs(10);
+    let ladder = "< INVITE | > 180 INVITE | < PRACK | > 200 PRACK | > 183 INVITE | < PRACK | > 200 PRACK | \
+                  > 200 INVITE | < ACK";
+    assert_ladder(&world, bert, ladder);
+    hang_up_and_settle(&mut world, anna);
+    assert_eq!(header_of(&world, bert, "< BYE", "CSeq").as_deref(), Some("4 BYE"));
+}
+
+#[test]
 fn a_caller_that_never_sends_prack_is_refused_after_64_t1() {
     let ringing = Habits { reaction: Reaction::Never, ..plays_early(false) };
     let (mut world, anna, _) = pair(knows_prack(), ringing);

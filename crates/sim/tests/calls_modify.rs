@@ -84,6 +84,10 @@ fn a_codec_change_passes_and_one_without_common_codec_leaves_all_as_it_was() {
     world.run_secs(1);
     assert!(world.phone(anna).ladder_text().contains(&"< 488 INVITE".to_string()));
     assert_eq!(hears(&mut world, anna, bert), (5, 5));
+    // The node's own refresh says again what is in force, not what was refused.
+    world.act(bert, |phone, _| phone.clear_ladder());
+    world.run_secs(1000);
+    assert_eq!(world.phone(bert).ladder_text(), ["< INVITE", "> 200 INVITE", "< ACK"]);
     end(&mut world, anna);
     assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
 }

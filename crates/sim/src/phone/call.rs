@@ -69,6 +69,8 @@ pub struct EarlyDialog {
     pub dialog: Dialog,
     /// Which reliable response comes next.
     pub order: ReliableOrder,
+    /// The answer that was heard in it: each dialog of a forked INVITE has its own.
+    pub answer: Option<Bytes>,
 }
 
 /// One call.

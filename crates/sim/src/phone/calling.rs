@@ -124,7 +124,7 @@ impl Phone {
         let Ok(dialog) = Dialog::uac(response, &call.call_id, &call.tag, false) else { return };
         let position = call.early.iter().position(|early| early.dialog.id() == dialog.id());
         let position = position.unwrap_or_else(|| {
-            call.early.push(EarlyDialog { dialog, order: ReliableOrder::default() });
+            call.early.push(EarlyDialog { dialog, order: ReliableOrder::default(), answer: None });
             call.early.len() - 1
         });
         let reliable = response.headers().require().any(|option| option == "100rel");
@@ -136,6 +136,7 @@ impl Phone {
         }
         if !response.body().is_empty() && !self.habits.late_offer {
             call.media.take(response.body());
+            call.early[position].answer = Some(response.body_bytes());
             if self.habits.speaks {
                 call.media.speak_at.get_or_insert(now + SPEAK_EVERY);
             }
@@ -163,7 +164,8 @@ impl Phone {
             return;
         };
         let early = call.early.iter().position(|early| early.dialog.id() == fresh.id());
-        let mut dialog = early.map_or(fresh, |position| call.early.swap_remove(position).dialog);
+        let early = early.map(|position| call.early.swap_remove(position));
+        let (mut dialog, early_answer) = early.map_or((fresh, None), |early| (early.dialog, early.answer));
         let _ = dialog.confirm_by(response);
         call.dialog = Some(dialog);
         call.other_updates = response.headers().allow().any(|method| method == "UPDATE");
@@ -184,8 +186,9 @@ impl Phone {
         let answer = if self.habits.late_offer {
             call.media.answer(response.body())
         } else {
-            if !response.body().is_empty() {
-                call.media.take(response.body());
+            let answer = if response.body().is_empty() { early_answer } else { Some(response.body_bytes()) };
+            if let Some(answer) = answer {
+                call.media.take(&answer);
             }
             None
         };
