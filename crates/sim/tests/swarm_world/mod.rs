@@ -21,11 +21,11 @@ const STORM: Duration = Duration::from_secs(240);
 /// hears of ends by its session timer after 180 s, then come 64*T1 twice.
 const CALM: Duration = Duration::from_secs(600);
 
-/// Runs the world of a seed.
+/// Runs the world of a seed and hands it back.
 ///
 /// # Panics
 /// If a rule was broken.
-pub fn run(seed: u64) {
+pub fn run(seed: u64) -> World {
     let mut random = Random::from_number(seed ^ 0x5eed);
     // The first phone is a carrier: known by its address, it registers nowhere and needs no credentials.
     let mut carrier = peer(1, address_of(0, 0).ip(), OUTSIDE);
@@ -61,6 +61,7 @@ pub fn run(seed: u64) {
     check_who_is_heard(&mut world, &storm, seed);
     heal(&mut world, &phones);
     check(&mut world, &phones, &storm, seed);
+    world
 }
 
 /// What has happened that a phone may never hear of.
