@@ -7,6 +7,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use offhook_base::Random;
+use offhook_edge::EdgeLimits;
 use offhook_sim::{Habits, PhoneId, Reaction, World, WorldConfig, line, peer};
 use offhook_sip::message::Message;
 use offhook_switch::directory::Directory;
@@ -40,7 +41,10 @@ fn answer_to(world: &mut World, bytes: Bytes) -> u16 {
 /// A world that answers for example.com, with a call between 101 and 102, and a phone of line `user` that answers at
 /// once. With `as_peer` whoever sends from the stranger's address is a carrier and needs no credentials.
 fn world(as_peer: bool) -> (World, Vec<PhoneId>) {
-    let mut config = WorldConfig::with_lines(1, &[]);
+    world_with(WorldConfig::with_lines(1, &[]), as_peer)
+}
+
+fn world_with(mut config: WorldConfig, as_peer: bool) -> (World, Vec<PhoneId>) {
     let mut tenant = (**config.directory.tenant("default").unwrap()).clone();
     tenant.domains.push("example.com".into());
     let lines = vec![line(1, "101"), line(2, "102"), line(3, "user")];
@@ -134,4 +138,36 @@ fn injured_and_replayed_messages_of_a_call_do_no_lasting_harm() {
         assert_eq!(violations, [""; 0], "seed {seed}");
         assert_eq!(world.leftovers(), [""; 0], "seed {seed}");
     }
+}
+
+/// A stranger sends 5,000 INVITEs in a second, each another call. The guard lets a burst through and no more; phones that
+/// are registered call each other all the while.
+#[test]
+fn a_flood_of_one_source_blocks_nobody_else() {
+    let mut config = WorldConfig::with_lines(1, &[]);
+    config.limits = EdgeLimits::default();
+    let (mut world, phones) = world_with(config, false);
+    let most = EdgeLimits::default().messages_burst + EdgeLimits::default().messages_per_second;
+    for number in 0..5000 {
+        let text = format!(
+            "INVITE sip:101@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.99;branch=z9hG4bK{number}\r\n\
+             From: <sip:x@example.com>;tag=f\r\nTo: <sip:101@example.com>\r\nCall-ID: flood-{number}\r\n\
+             CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:192.0.2.99>\r\nContent-Length: 0\r\n\r\n"
+        );
+        world.inject(STRANGER.parse().unwrap(), Bytes::from(text));
+        world.run_for(Duration::from_micros(200));
+    }
+    let challenged = |bytes: &Bytes| bytes.starts_with(b"SIP/2.0 407");
+    let answered = world.sent_nowhere.iter().filter(|(_, bytes)| challenged(bytes)).count();
+    assert!(answered <= usize::try_from(2 * most).unwrap(), "{answered} challenges");
+    assert!(world.gauges().transactions <= usize::try_from(2 * most).unwrap());
+    let call = world.act(phones[2], |phone, now| phone.call("101", now));
+    world.run_secs(6);
+    assert!(world.phone(phones[2]).calls[call].heard > 1);
+    for phone in &phones {
+        for call in 0..world.phone(*phone).calls.len() {
+            world.act(*phone, |phone, now| phone.hang_up(call, now));
+        }
+    }
+    assert_settled(&mut world);
 }
