@@ -1,6 +1,10 @@
 //! `offhook serve`: the node itself, and what a person is told when it is up.
 
-use std::path::Path;
+use std::{
+    env,
+    net::{IpAddr, UdpSocket},
+    path::Path,
+};
 
 use offhook_node::{ServeOptions, Welcome, config::Config};
 
@@ -15,17 +19,36 @@ pub fn run(config: Option<&Path>, args: &ServeArgs) -> Result<(), Failure> {
     let options = ServeOptions { demo: args.demo };
     offhook_node::run(loaded.config, options, |welcome| {
         // A node whose standard output is closed still serves.
-        let _ = output::print(&greeting(welcome));
+        let _ = output::print(&greeting(welcome, own_address(), &own_name()));
     })
     .map_err(|error| Failure::new(error.to_string(), error.hint()))
 }
 
-fn greeting(welcome: &Welcome) -> String {
+/// An address that other machines may know this one by: the one it would send from. Nothing is sent to find it out.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // An address of no one (RFC 5737 §3), so the default route decides.
+    socket.connect("192.0.2.1:9").ok()?;
+    socket.local_addr().ok().map(|address| address.ip()).filter(|address| !address.is_loopback())
+}
+
+/// How this program was called, so that what is suggested can be copied: `target/release/offhook` in a clone.
+fn own_name() -> String {
+    env::args().next().filter(|name| !name.is_empty()).unwrap_or_else(|| "offhook".into())
+}
+
+fn greeting(welcome: &Welcome, address: Option<IpAddr>, offhook: &str) -> String {
     let mut text = String::from("Offhook is up.\n\nListening on\n");
     for listener in &welcome.listening {
         text.push_str(&format!("  {listener}\n"));
     }
     text.push_str(&format!("  {} (API, SIP over WebSocket at /sip)\n", welcome.api));
+    let everywhere = |listener: &String| {
+        listener.starts_with("sip ") && (listener.contains(" 0.0.0.0:") || listener.contains(" [::]:"))
+    };
+    if let Some(address) = address.filter(|_| welcome.listening.iter().any(everywhere)) {
+        text.push_str(&format!("Phones in this network reach it at {address}\n"));
+    }
     if welcome.made_certificate {
         text.push_str(
             "\nA self-signed certificate was made for TLS; [tls] in offhook.toml names your own.\n",
@@ -44,11 +67,48 @@ fn greeting(welcome: &Welcome) -> String {
             token.reveal()
         ));
     }
-    text.push_str(
-        "\nNext\n  offhook try                make a test call through this node\n  \
-         offhook line add NAME      add a line for a phone\n  \
-         offhook registrations      see which phones are there\n  \
-         offhook calls              watch the calls\n",
-    );
+    let next = [
+        ("try", "make a test call through this node"),
+        ("line add NAME", "add a line for a phone"),
+        ("registrations", "see which phones are there"),
+        ("calls", "watch the calls"),
+    ];
+    text.push_str("\nNext\n");
+    let width = offhook.chars().count() + 16;
+    for (command, what) in next {
+        let command = format!("{offhook} {command}");
+        text.push_str(&format!("  {command:width$}{what}\n"));
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn welcome(listening: &str) -> Welcome {
+        Welcome {
+            listening: vec![listening.into()],
+            lines: Vec::new(),
+            token: None,
+            token_file: "data/token".into(),
+            api: "http://127.0.0.1:8080".into(),
+            made_certificate: false,
+        }
+    }
+
+    #[test]
+    fn a_node_on_all_interfaces_says_what_to_enter_into_a_phone() {
+        let address = "198.51.100.7".parse().ok();
+        let said = greeting(&welcome("sip udp 0.0.0.0:5060"), address, "offhook");
+        assert!(said.contains("Phones in this network reach it at 198.51.100.7\n"), "{said}");
+        let said = greeting(&welcome("sip udp 127.0.0.1:5060"), address, "offhook");
+        assert!(!said.contains("198.51.100.7"), "{said}");
+    }
+
+    #[test]
+    fn what_comes_next_can_be_copied() {
+        let said = greeting(&welcome("sip udp 0.0.0.0:5060"), None, "target/release/offhook");
+        assert!(said.contains("\n  target/release/offhook try            make a test call"), "{said}");
+    }
 }
