@@ -36,6 +36,9 @@ const START: UtcMillis = UtcMillis(1_795_363_836_000);
 /// How long the media engine and DNS take to answer.
 const HELPER_DELAY: Duration = Duration::from_millis(1);
 
+/// How long a push takes to wake a phone.
+const PUSH_DELAY: Duration = Duration::from_millis(800);
+
 /// How often the media engine looks for silence.
 const SILENCE_CHECK: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,7 @@ enum Event {
     ToPhone { at: SocketAddr, connection: Option<ConnectionId>, bytes: Bytes },
     Closed(ConnectionId),
     NotSent { life: u32, token: TransmitToken },
+    PushedAwake(PhoneId),
     Sound { from: SocketAddr, to: SocketAddr, sound: SoundPacket },
     Media { life: u32, event: MediaEvent },
     Answer { life: u32, answer: Answer },
@@ -113,6 +117,8 @@ pub struct World {
     last_connection: u64,
     losses: Vec<Loss>,
     spins: (Instant, usize),
+    /// What DNS knows: the addresses of names, best first. Address literals need no entry.
+    pub names: BTreeMap<String, Vec<SocketAddr>>,
     /// What the node sent to addresses where nobody is.
     pub sent_nowhere: Vec<(SocketAddr, Bytes)>,
 }
@@ -138,6 +144,7 @@ impl World {
             last_connection: 0,
             losses: Vec::new(),
             spins: (Instant::default(), 0),
+            names: BTreeMap::new(),
             sent_nowhere: Vec::new(),
         };
         world.start_node();
@@ -398,6 +405,12 @@ impl World {
             }
             Event::ToPhone { at, connection, bytes } => self.deliver(at, connection, bytes),
             Event::Closed(connection) => self.tell_node(Input::ConnectionClosed(connection)),
+            Event::PushedAwake(id) => {
+                if !self.phones[id.0].is_alive() {
+                    let address = self.outside[id.0];
+                    self.act(id, |phone, now| phone.come_back(address, now));
+                }
+            }
             Event::NotSent { life, token } => {
                 if life == self.life {
                     self.tell_node(Input::TransmitFailed(token));
@@ -580,15 +593,21 @@ impl World {
     fn answer(&mut self, ask: Ask) {
         let answer = match ask {
             Ask::Locate { id, host, port, .. } => {
-                let hop = |ip: IpAddr| Hop {
-                    transport: Transport::Udp,
-                    remote: SocketAddr::new(ip, port.unwrap_or(5060)),
-                    local: NODE.ip(),
-                    listener: ListenerId(0),
-                };
-                Answer::Located { id, hops: host.parse().ok().map(hop).into_iter().collect() }
+                let (listener, transport) = listener_of(false);
+                let literal = host.parse().ok().map(|ip| vec![SocketAddr::new(ip, port.unwrap_or(5060))]);
+                let addresses = literal.or_else(|| self.names.get(&*host).cloned()).unwrap_or_default();
+                let hop = |remote: SocketAddr| Hop { transport, remote, local: NODE.ip(), listener };
+                Answer::Located { id, hops: addresses.into_iter().map(hop).collect() }
             }
-            Ask::Wake { id, .. } => Answer::Woken { id, accepted: true },
+            Ask::Wake { id, prid, .. } => {
+                // The phone's number stands for the token of its push service.
+                let phone = prid.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+                let phone = phone.filter(|index| *index < self.phones.len()).map(PhoneId);
+                if let Some(phone) = phone {
+                    self.schedule(self.now + PUSH_DELAY, Event::PushedAwake(phone));
+                }
+                Answer::Woken { id, accepted: phone.is_some() }
+            }
         };
         self.schedule(self.now + HELPER_DELAY, Event::Answer { life: self.life, answer });
     }

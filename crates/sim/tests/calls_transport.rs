@@ -4,9 +4,9 @@ mod stage;
 
 use std::time::Duration;
 
-use offhook_sim::{Faults, Habits, Reaction};
+use offhook_sim::{Faults, Habits, Reaction, WorldConfig};
 use offhook_switch::record::{EndCause, EndedBy};
-use stage::{assert_ended, assert_settled, header_of, heard, pair, stage, the_record};
+use stage::{assert_ended, assert_settled, header_of, heard, pair, stage, stage_with, the_record};
 
 fn tcp() -> Habits {
     Habits { tcp: true, ..Habits::default() }
@@ -45,6 +45,31 @@ fn an_invite_that_does_not_fit_a_datagram_reaches_streams_and_phones_without_one
         assert_settled(&mut world);
         assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
     }
+}
+
+#[test]
+fn a_phone_that_sleeps_is_woken_by_push_and_rings() {
+    let mut config = WorldConfig::with_lines(1, &["101", "102"]);
+    config.registrar.push_providers = vec!["fcm".into()];
+    let sleeper = Habits { push: Some("fcm"), ..Habits::default() };
+    let (mut world, phones) = stage_with(config, vec![("101", Habits::default()), ("102", sleeper)]);
+    for asleep in [true, false] {
+        if asleep {
+            world.act(phones[1], |phone, _| phone.crash());
+        }
+        let call = world.act(phones[0], |phone, now| phone.call("102", now));
+        if !asleep {
+            // Awake, it need not be woken; it registers all the same, as its service tells it to.
+            world.run_for(Duration::from_millis(500));
+            world.act(phones[1], |phone, now| phone.register(now));
+        }
+        world.run_secs(10);
+        assert!(heard(&world, phones[0], call) > 3);
+        world.act(phones[0], |phone, now| phone.hang_up(call, now));
+        world.run_secs(1);
+    }
+    assert_settled(&mut world);
+    assert_eq!(world.state().records.len(), 2);
 }
 
 #[test]

@@ -120,13 +120,16 @@ impl Carrier {
     fn world() -> (World, PhoneId, Self) {
         let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
         let mut peer = offhook_sim::peer(1, ip, "00");
+        peer.host = Some("carrier.example".into());
         (peer.username, peer.secret) = (Some("offhook".into()), Some(Secret::new("trunk password")));
         let mut config = WorldConfig::with_directory(1, &["101"], vec![peer.clone()]);
         let mut line = (**config.directory.line("default", "101").unwrap()).clone();
         line.may_call = offhook_switch::directory::CallPermission::Outside;
         let tenants = config.directory.tenants().iter().map(|tenant| (**tenant).clone()).collect();
         config.directory = Directory::new(tenants, Vec::new(), Vec::new(), vec![line], vec![peer]);
-        let (world, phones) = stage_with(config, vec![("101", Habits::default())]);
+        let (mut world, phones) = stage_with(config, vec![("101", Habits::default())]);
+        let addresses = [7, 8].map(|last| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), 5060));
+        world.names.insert("carrier.example".into(), addresses.to_vec());
         (world, phones[0], Self { address: SocketAddr::new(ip, 5060), read: 0 })
     }
 
@@ -203,6 +206,29 @@ fn section_3_4_when_one_way_fails_the_next_is_taken() {
     assert_settled(&mut world);
     let statuses: Vec<_> = the_record(&world).legs.iter().map(|leg| leg.status).collect();
     assert_eq!(statuses, [Some(200), Some(503), Some(200)]);
+}
+
+#[test]
+fn a_carriers_second_address_is_tried_when_the_first_is_out_of_order_and_not_when_it_says_no() {
+    for (status, heard, tried) in [(503, "< 480 INVITE", 2), (486, "< 486 INVITE", 1)] {
+        let (mut world, anna, mut carrier) = Carrier::world();
+        world.act(anna, |phone, now| phone.call("004930123456", now));
+        world.run_for(Duration::from_millis(100));
+        let mut servers = Vec::new();
+        for answer in [status, 480] {
+            world.run_for(Duration::from_millis(100));
+            while let Some(request) = carrier.request(&world) {
+                if request.method().as_str() == "INVITE" {
+                    servers.push(world.sent_nowhere[carrier.read - 1].0.ip());
+                    carrier.answer(&mut world, &request, answer, &[], "");
+                }
+            }
+        }
+        world.run_secs(1);
+        assert_eq!(servers.len(), tried, "{status}");
+        assert!(world.phone(anna).ladder_text().contains(&heard.to_string()), "{status}");
+        assert_settled(&mut world);
+    }
 }
 
 #[test]

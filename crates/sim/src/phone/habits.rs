@@ -46,6 +46,8 @@ pub struct Habits {
     pub leaves_refresh: bool,
     /// Never acknowledges a 2xx: a broken phone.
     pub never_acks: bool,
+    /// The push service that can wake it (RFC 8599), as the registrar knows it.
+    pub push: Option<&'static str>,
     /// Octets that it adds to its INVITE, in a header that crosses: more than 1000 do not fit a datagram.
     pub padding: usize,
     /// Speaks SIP over TCP instead of UDP.
@@ -73,6 +75,7 @@ impl Default for Habits {
             session_secs: None,
             leaves_refresh: false,
             never_acks: false,
+            push: None,
             padding: 0,
             tcp: false,
             speaks: true,

@@ -355,7 +355,10 @@ impl Phone {
 
     fn contact_uri(&self) -> String {
         let parameter = if self.habits.tcp { ";transport=tcp" } else { "" };
-        format!("sip:{}@{}{parameter}", self.line, self.address)
+        let push = self.habits.push.map_or(String::new(), |provider| {
+            format!(";pn-provider={provider};pn-prid={}", self.next_conversation / 1_000_000)
+        });
+        format!("sip:{}@{}{parameter}{push}", self.line, self.address)
     }
 
     /// What it speaks.
