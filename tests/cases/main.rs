@@ -1,3 +1,10 @@
 //! The end-to-end tests. `cargo test -p offhook-e2e` runs them; they need what `scripts/setup.sh test` installs.
 
+mod baresip_phones;
+mod built_in;
+mod hostile;
+mod kamailio_peer;
+mod lasting;
+mod looked_at;
 mod sipp_calls;
+mod websockets;

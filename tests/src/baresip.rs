@@ -53,9 +53,9 @@ impl Baresip {
         let (media_first, media_last) = ports::media_block();
         sound::write_wav(&directory.path().join("tone.wav"), &sound::tone(hz, PLAY)).expect("a file");
         let path = directory.path().display();
-        let sip_port = ports::free();
+        let sip_port = ports::free_pair();
         let config = format!(
-            "sip_listen {ip}:{sip_port}\nsip_verify_server no\naudio_source aufile,{path}/tone.wav\n\
+            "sip_listen {ip}:{sip_port}\naudio_source aufile,{path}/tone.wav\n\
              audio_player aubridge,ear\naudio_alert aubridge,bell\naudio_level no\nausrc_format s16\nauplay_format s16\n\
              rtp_ports {media_first}-{media_last}\nrtp_timeout 0\njitter_buffer_delay 1-10\nmodule_path {MODULES}\n\
              module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule srtp.so\n\
@@ -65,7 +65,8 @@ impl Baresip {
         );
         let answer = if answers { "auto" } else { "manual" };
         let account = format!(
-            "<sip:{line}@{server};transport={transport}>;auth_user={line};auth_pass={};answermode={answer};\
+            "<sip:{line}@{server}>;outbound=\"sip:{server};transport={transport}\";auth_user={line};auth_pass={};\
+             answermode={answer};\
              audio_codecs=PCMA/8000/1,PCMU/8000/1;regint=600{parameters}\n",
             password(line)
         );
@@ -130,7 +131,7 @@ impl Baresip {
 
     /// How long it has heard a tone of `hz` so far, in all its calls.
     pub fn heard(&self, hz: f64) -> Duration {
-        self.recordings().iter().map(|file| sound::heard(&sound::read_wav(file), hz)).sum()
+        self.recordings("dec").iter().map(|file| sound::heard(&sound::read_wav(file), hz)).sum()
     }
 
     /// Waits until it has heard a tone of `hz` for `length` in all.
@@ -141,15 +142,29 @@ impl Baresip {
             "line {} heard {hz} Hz for {:?} and not {length:?}, in {:?}\n{}",
             self.line,
             self.heard(hz),
-            self.recordings(),
+            self.recordings("dec"),
             self.process.output()
         );
     }
 
-    fn recordings(&self) -> Vec<PathBuf> {
+    /// Waits until it has talked for `length` more.
+    pub fn wait_to_say_more(&mut self, length: Duration) {
+        let said = |phone: &Self| -> usize {
+            phone.recordings("enc").iter().map(|file| sound::read_wav(file).len()).sum()
+        };
+        let samples =
+            usize::try_from(length.as_millis()).expect("a short time") * sound::RATE as usize / 1000;
+        let before = said(self);
+        let more = wait::within(wait::PATIENCE, || (said(self) >= before + samples).then_some(()));
+        assert!(more.is_some(), "line {} fell silent\n{}", self.line, self.process.output());
+    }
+
+    /// The files it has made of its calls: of what it heard (`dec`) or said (`enc`).
+    fn recordings(&self, direction: &str) -> Vec<PathBuf> {
         let files = fs::read_dir(self.directory.path()).expect("the phone's directory");
+        let end = format!("{direction}.wav");
         let name =
-            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("dec.wav"));
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&end));
         files.filter_map(|file| Some(file.ok()?.path())).filter(name).collect()
     }
 

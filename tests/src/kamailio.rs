@@ -63,8 +63,10 @@ impl Drop for Kamailio {
     fn drop(&mut self) {
         // The first process ends its children on TERM; killed at once it would leave them behind.
         if let Some(process) = &mut self.process {
-            process.signal("TERM");
-            let _ = process.wait(wait::PATIENCE);
+            if process.is_running() {
+                process.signal("TERM");
+                let _ = process.wait(wait::PATIENCE);
+            }
         }
     }
 }
@@ -105,12 +107,12 @@ request_route {{
     }}
     if (has_totag()) {{
         if (!loose_route()) {{
-            if (is_method("ACK")) {{ if (!t_check_trans()) exit; }}
+            if (method == "ACK") {{ if (!t_check_trans()) exit; }}
         }}
         t_relay();
         exit;
     }}
-    if (is_method("CANCEL")) {{
+    if (method == "CANCEL") {{
         if (t_check_trans()) t_relay();
         exit;
     }}

@@ -25,6 +25,8 @@ pub struct NodeOptions {
     pub signalling: String,
     /// More sections.
     pub sections: String,
+    /// The domains of the default tenant, as a TOML list; none by default.
+    pub domains: &'static str,
     /// More of the site: `[tenants.default.peers.x]` and so on. Lines 101 to 105 are always there.
     pub site: String,
 }
@@ -46,7 +48,7 @@ pub struct Node {
     pub media: (u16, u16),
 }
 
-/// The lines of every node; the password of each is [`password`].
+/// The lines of every node; the password of each is [`password`]. The last may call outside numbers.
 pub const LINES: [&str; 5] = ["101", "102", "103", "104", "105"];
 
 /// The password of a line.
@@ -98,7 +100,7 @@ level = "debug"
         let process = spawn(directory.path());
         let mut node = Self { directory, process, sip_port, tls_port, wss_port, http, media };
         node.wait_until_ready();
-        node.apply(&site(&options.site));
+        node.apply(&site(options));
         node
     }
 
@@ -276,12 +278,16 @@ fn spawn(directory: &Path) -> Running {
     Running::start("node", command, directory)
 }
 
-fn site(more: &str) -> String {
-    let mut document = String::from("[tenants.default]\n");
+fn site(options: &NodeOptions) -> String {
+    let domains = if options.domains.is_empty() { "[]" } else { options.domains };
+    let mut document = format!("[tenants.default]\ndomains = {domains}\n");
     for line in LINES {
         document.push_str(&format!("[tenants.default.lines.{line}]\npassword = {:?}\n", password(line)));
+        if line == "105" {
+            document.push_str("may_call = \"outside\"\n");
+        }
     }
-    document + more
+    document + &options.site
 }
 
 /// The binary under test: `OFFHOOK_BIN`, or the one beside this test's, built now if it is not up to date.

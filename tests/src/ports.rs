@@ -33,6 +33,19 @@ pub fn free() -> u16 {
     panic!("no port is free between {first} and {last}");
 }
 
+/// A free port whose successor is free, too: programs that take SIP on one take TLS on the next.
+pub fn free_pair() -> u16 {
+    let (first, last) = SINGLE;
+    for _ in first..last {
+        let step = NEXT_SINGLE.fetch_add(2, Ordering::Relaxed);
+        let port = first + place().wrapping_add(step) % (last - first);
+        if is_free(port) && is_free(port + 1) {
+            return port;
+        }
+    }
+    panic!("no two ports are free between {first} and {last}");
+}
+
 /// A block of [`MEDIA_BLOCK`] UDP ports as first (even) and last (odd).
 pub fn media_block() -> (u16, u16) {
     let (first, last) = MEDIA;

@@ -39,7 +39,11 @@ impl Sender {
 
     /// Sends a datagram and gives the statuses of the final responses to it. That there is none is known when the node
     /// has answered a question that was asked later.
-    pub fn statuses(&mut self, datagram: &[u8]) -> Vec<u16> {
+    ///
+    /// Answers are known by their Call-ID; where the datagram has none that can be read, by `name`, or if that is not in
+    /// it either, any answer is taken.
+    pub fn statuses(&mut self, name: &str, datagram: &[u8]) -> Vec<u16> {
+        let mark = mark(name, datagram);
         self.receive();
         self.send(datagram);
         self.pings += 1;
@@ -64,7 +68,7 @@ impl Sender {
                         text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
                     if text.contains(&format!("Call-ID: {ping}\r\n")) {
                         pong = true;
-                    } else if !text.contains("Call-ID: ping") {
+                    } else if text.contains(&mark) && !text.contains("Call-ID: ping") {
                         statuses.extend(status.filter(|&status| status >= 200));
                     }
                 }
@@ -72,6 +76,7 @@ impl Sender {
             })
         });
         assert!(answered.is_some(), "the node no longer answers");
+        statuses.dedup();
         statuses
     }
 
@@ -85,6 +90,17 @@ impl Sender {
         }
         datagrams
     }
+}
+
+/// What answers to a datagram hold.
+fn mark(name: &str, datagram: &[u8]) -> String {
+    let text = String::from_utf8_lossy(datagram);
+    let of_line = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        matches!(name.trim().to_ascii_lowercase().as_str(), "call-id" | "i").then(|| value.trim().to_string())
+    };
+    let named = || if text.contains(name) { name.to_string() } else { String::new() };
+    text.lines().find_map(of_line).unwrap_or_else(named)
 }
 
 /// A message of the parser's vectors, `rfc4475` or `rfc5118`.

@@ -133,7 +133,8 @@ impl fmt::Debug for Origin<'_> {
     }
 }
 
-/// The origin of descriptions we write: the user name is always `-`.
+/// The origin of descriptions we write. The user name is always `node`: `-`, which RFC 8866 §5.2 has for hosts without
+/// user names, is too much for readers that expect letters, SIPp's own `regexp` scenario among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnOrigin {
     /// Session id, drawn at random for a dialog and kept for its life. At most 63 bits (RFC 3264 §5).
@@ -159,7 +160,7 @@ impl OwnOrigin {
 
 impl fmt::Display for OwnOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "- {} {} {}", self.session_id, self.version, WireAddress(self.address))
+        write!(f, "node {} {} {}", self.session_id, self.version, WireAddress(self.address))
     }
 }
 

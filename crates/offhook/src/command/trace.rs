@@ -35,7 +35,8 @@ fn show(event: &Event, json: bool) -> Result<(), Failure> {
     let arrow = if message["direction"] == "received" { "<-" } else { "->" };
     let time = field(&message, "at");
     let time = time.get(11..23).unwrap_or(&time);
-    let head = format!("{time} {arrow} {} {}", field(&message, "transport"), field(&message, "remote"));
+    let call = message["call"].as_str().map_or(String::new(), |call| format!(" call {call}"));
+    let head = format!("{time} {arrow} {} {}{call}", field(&message, "transport"), field(&message, "remote"));
     output::line(&output::clean(&head))?;
     let text = output::clean_lines(message["text"].as_str().unwrap_or_default());
     for line in text.trim_end().lines() {

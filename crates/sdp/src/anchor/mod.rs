@@ -7,7 +7,7 @@
 //! | Line | What becomes of it |
 //! |---|---|
 //! | `v=` `t=` `r=` `z=` `b=` | pass; a missing `t=` becomes `t=0 0` |
-//! | `o=` | ours: user `-`, our session id and version, our address |
+//! | `o=` | ours: user `node`, our session id and version, our address |
 //! | `s=` | `-`: a subject may name people |
 //! | `i=` `u=` `e=` `p=` | dropped, of the session and of the streams: free text, links, mail, telephone numbers |
 //! | `k=` | dropped: keys in clear, obsolete (RFC 8866 §5.12) |
@@ -29,7 +29,7 @@
 //! let media = vec![MediaPlan::relay("203.0.113.10:30000".parse().unwrap())];
 //! assert_eq!(
 //!     anchor(&offer, &AnchorPlan { origin, media }),
-//!     "v=0\r\no=- 77 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\n\
+//!     "v=0\r\no=node 77 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\n\
 //!      m=audio 30000 RTP/AVP 8\r\na=ptime:20\r\n"
 //! );
 //! # Ok::<(), offhook_sdp::SdpError>(())

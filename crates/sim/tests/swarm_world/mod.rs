@@ -266,6 +266,7 @@ fn draw_habits(random: &mut Random) -> Habits {
         session_secs: yes(random, 50).then(|| 90 + below(random, 200)),
         leaves_refresh: yes(random, 30),
         never_acks: yes(random, 3),
+        push: None,
         padding: if yes(random, 15) { 1500 } else { 0 },
         tcp: yes(random, 30),
         speaks: yes(random, 90),

@@ -64,6 +64,8 @@ pub enum NonceState {
 #[derive(Clone)]
 pub struct NonceIssuer {
     /// Keyed once; cloned per use, which saves hashing the key again.
+    keyed: Hmac<Sha256>,
+    /// The same, with the asker's name in it.
     mac: Hmac<Sha256>,
     lifetime: Duration,
 }
@@ -85,10 +87,19 @@ impl NonceIssuer {
     /// An issuer with a key that others hold too.
     pub fn with_key(key: &[u8; 32], lifetime: Duration) -> Self {
         let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
-        Self { mac, lifetime }
+        Self { keyed: mac.clone(), mac, lifetime }
     }
 
-    /// A new nonce. It depends on the time and on chance, never on who asked: a phone may change its address.
+    /// Makes and believes from now on only nonces for `asker`, who is known by these octets, for example its address:
+    /// who shows such a nonce has heard from us there, and did not forge the address. Until the first call nonces are
+    /// anybody's. Askers of one issuer are named by distinct octets, none of them the beginning of another's.
+    pub fn bind(&mut self, asker: &[u8]) {
+        self.mac.clone_from(&self.keyed);
+        self.mac.update(asker);
+    }
+
+    /// A new nonce, for whom the issuer is bound to. A phone that changes its address is told that its nonce is stale,
+    /// and goes on with another.
     pub fn issue(&self, random: &mut Random, now: UtcMillis) -> Nonce {
         let mut bytes = [0; NONCE_BYTES];
         let (claim, proof) = bytes.split_at_mut(EXPIRY_BYTES + SALT_BYTES);
@@ -252,6 +263,19 @@ mod tests {
         let mut counts = NonceCounts::default();
         let uses = [0, 1, 1, 2, 5, 3, 6].map(|count| counts.accept(nonce, count, NOW));
         assert_eq!(uses, [false, true, false, true, true, false, true]);
+    }
+
+    #[test]
+    fn a_nonce_is_good_only_for_the_asker_it_was_made_for() {
+        let mut random = Random::from_number(5);
+        let mut issuer = NonceIssuer::new(&mut random, NONCE_LIFETIME_DEFAULT);
+        issuer.bind(&[192, 0, 2, 1]);
+        let nonce = issuer.issue(&mut random, NOW);
+        assert!(matches!(issuer.check(nonce.as_str(), NOW), NonceState::Fresh(_)));
+        issuer.bind(&[192, 0, 2, 2]);
+        assert_eq!(issuer.check(nonce.as_str(), NOW), NonceState::Unknown);
+        issuer.bind(&[192, 0, 2, 1]);
+        assert!(matches!(issuer.check(nonce.as_str(), NOW), NonceState::Fresh(_)));
     }
 
     /// Goal: no replay after eviction. Method: a table of two sees three nonces, then the first one's use again.

@@ -84,6 +84,11 @@ impl DigestServer {
         Self { issuer, counts, offered: offered.into(), allow_legacy: false }
     }
 
+    /// Deals from now on with this asker only, as [`NonceIssuer::bind`] has it.
+    pub fn bind(&mut self, asker: &[u8]) {
+        self.issuer.bind(asker);
+    }
+
     /// Writes one challenge per hash function, all with one new nonce.
     pub fn challenge(
         &self,

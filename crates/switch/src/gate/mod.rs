@@ -104,6 +104,7 @@ impl Gate {
             return Err(deny(request, StatusCode::NOT_FOUND, Refusal::ForeignDomain, None, to_tag, out));
         };
         let now = around.now;
+        self.verifier.bind(around.source.ip());
         let Some(credentials) = verify::find(request, &tenant.realm) else {
             return Err(self.challenge(request, tenant, Challenge::First, now, to_tag, out));
         };

@@ -1,6 +1,6 @@
 //! The check of one set of digest credentials.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use offhook_base::{Moment, Random};
 use offhook_sip::{
@@ -14,6 +14,9 @@ use offhook_sip::{
 };
 
 use crate::directory::{Directory, Line, Tenant};
+
+/// Octets of an IPv6 address that name its network (RFC 4291 §2.5.4).
+const NETWORK_OCTETS: usize = 8;
 
 /// Digest against the lines of the directory.
 pub(super) struct Verifier {
@@ -52,6 +55,21 @@ impl Verifier {
     pub(super) fn new(issuer: NonceIssuer, nonces_max: usize, offered: &[HashFunction]) -> Self {
         let server = DigestServer::new(issuer.clone(), NonceCounts::new(nonces_max), offered);
         Self { issuer, server }
+    }
+
+    /// Deals from now on with whoever is at `source`. Its nonces are good only there: so nobody has passwords counted
+    /// against an address that he forges, or registers one that never answered us.
+    pub(super) fn bind(&mut self, source: IpAddr) {
+        match source.to_canonical() {
+            IpAddr::V4(address) => self.bind_to(&address.octets()),
+            // A host may change its address within its network at will (RFC 8981).
+            IpAddr::V6(address) => self.bind_to(&address.octets()[..NETWORK_OCTETS]),
+        }
+    }
+
+    fn bind_to(&mut self, asker: &[u8]) {
+        self.issuer.bind(asker);
+        self.server.bind(asker);
     }
 
     /// Adds the challenges to a response.

@@ -239,10 +239,13 @@ impl Binding {
         if matches!(transport, Transport::Ws | Transport::Wss) {
             return None; // RFC 7118 §5: nobody can open a connection to a browser.
         }
-        let remote = match self.path().next() {
-            Some(hop) => address_of(hop.split_once('<')?.1.split_once('>')?.0, transport)?,
-            None => address_of(self.contact(), transport).filter(|named| named.ip() == remote.ip())?,
+        let first = match self.path().next() {
+            Some(hop) => hop.split_once('<')?.1.split_once('>')?.0,
+            None => self.contact(),
         };
+        // Only where the REGISTER came from: anything else is the line's mere word, and a call to it would leave with
+        // the node's address, which peers believe, for whatever number the contact names.
+        let remote = address_of(first, transport).filter(|named| named.ip() == remote.ip())?;
         Some(Destination::Address { listener, transport, local, remote })
     }
 

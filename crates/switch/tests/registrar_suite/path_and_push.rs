@@ -1,9 +1,12 @@
 //! RFC 3327 (Path) and RFC 8599 (push).
 
-use offhook_sip::{header::HeaderName, transport::Destination};
+use offhook_sip::{
+    header::HeaderName,
+    transport::{ConnectionId, Destination, Transport},
+};
 use offhook_switch::registrar::RegistrarConfig;
 
-use crate::stage::Stage;
+use crate::stage::{Stage, address, stream};
 
 #[test]
 fn a_path_is_kept_repeated_and_becomes_the_route_while_requests_go_where_it_came_from() {
@@ -74,4 +77,24 @@ fn a_query_for_push_services_is_no_push_service() {
     let mut stage = Stage::new();
     stage.register(1, "Contact: <sip:101@192.0.2.10;pn-provider>");
     assert!(stage.targets()[0][0].push.is_none());
+}
+
+/// Goal: nobody has the node call a carrier, which believes the node's address, by a Path that names it. Method: a TCP
+/// registration with such a Path loses its stream.
+#[test]
+fn a_path_to_somebody_else_is_no_way_to_reach_the_device() {
+    let way_by = |hop: &str| {
+        let mut stage = Stage::new();
+        stage.flow = stream(Transport::Tcp, 4, "192.0.2.10:40001");
+        stage.register(
+            1,
+            &format!("Supported: path\nPath: <sip:{hop};lr>\nContact: <sip:0049301@10.0.0.5;transport=tcp>"),
+        );
+        stage.registrar.connection_closed(ConnectionId(4), stage.now);
+        let targets = stage.targets();
+        targets.into_iter().flatten().find_map(|target| target.destination)
+    };
+    assert_eq!(way_by("203.0.113.99:5060"), None, "somebody else's address");
+    let proxy = way_by("192.0.2.10:5070").expect("the proxy that the REGISTER came by");
+    assert_eq!(proxy.remote(), address("192.0.2.10:5070"));
 }

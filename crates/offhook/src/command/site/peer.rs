@@ -11,6 +11,7 @@ use crate::{
     cli::{PeerCommand, PeerSettings},
     client::Client,
     failure::Failure,
+    output,
 };
 
 const PEERS: Kind = Kind { plural: "peers", name: "peer" };
@@ -19,7 +20,11 @@ const PEERS: Kind = Kind { plural: "peers", name: "peer" };
 pub async fn run(client: &Client, command: PeerCommand) -> Result<(), Failure> {
     match command {
         PeerCommand::Add { name, tenant, settings } => {
-            PEERS.add(client, &tenant, &name, fields(settings)?).await.map(drop)
+            let peer = PEERS.add(client, &tenant, &name, fields(settings)?).await?;
+            if let Some(missing) = missing(&peer) {
+                output::note(&format!("note: {missing}"));
+            }
+            Ok(())
         }
         PeerCommand::Set { name, tenant, settings } => {
             PEERS.set(client, &tenant, &name, fields(settings)?).await.map(drop)
@@ -40,6 +45,16 @@ pub async fn run(client: &Client, command: PeerCommand) -> Result<(), Failure> {
     }
 }
 
+/// What a new peer lacks to be of use. It may come later, so this is no error.
+fn missing(peer: &Value) -> Option<&'static str> {
+    let is_empty = |name: &str| peer[name].as_array().is_none_or(Vec::is_empty);
+    match (peer["host"].is_string(), is_empty("sources"), is_empty("prefixes")) {
+        (false, true, _) => Some("it can neither call nor be called yet: set --source or --host"),
+        (true, _, true) => Some("no number leads to it yet: set --prefix"),
+        _ => None,
+    }
+}
+
 fn fields(settings: PeerSettings) -> Result<Map<String, Value>, Failure> {
     let mut fields = optional_text("host", settings.host);
     fields.extend(optional_text("transport", settings.transport));
@@ -57,4 +72,20 @@ fn fields(settings: PeerSettings) -> Result<Map<String, Value>, Failure> {
     ];
     fields.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
     Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_of_no_use_yet_is_told_what_it_lacks() {
+        let lacks = |host: Option<&str>, sources: &[&str], prefixes: &[&str]| {
+            missing(&json!({ "host": host, "sources": sources, "prefixes": prefixes }))
+        };
+        assert!(lacks(None, &[], &["0"]).is_some_and(|missing| missing.contains("--source or --host")));
+        assert!(lacks(Some("sip.example.net"), &[], &[]).is_some_and(|missing| missing.contains("--prefix")));
+        assert_eq!(lacks(Some("sip.example.net"), &[], &[""]), None, "an empty prefix takes all");
+        assert_eq!(lacks(None, &["192.0.2.0/24"], &[]), None, "a peer may only call");
+    }
 }
