@@ -44,7 +44,7 @@ impl Call {
         let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
         let Some(branch) = leg.branch.as_mut() else { return };
         let (early_answer, Some(facing)) = (branch.early_answer, branch.facing.as_mut()) else { return };
-        let answer = leg.session.theirs().filter(|_| early_answer && !facing.described);
+        let answer = leg.session.theirs().filter(|_| early_answer && facing.described.is_none());
         let description = answer.map(|answer| caller.session.describe(answer, &mut services.random));
         let requires = self.request.headers().require().any(|option| option == "100rel");
         if requires && self.offer.is_none() {
@@ -74,7 +74,7 @@ impl Call {
         if !reliable {
             return services.respond(key, bytes, now);
         }
-        facing.described |= description.is_some();
+        facing.described = facing.described.take().or(description);
         match facing.reliable.send(bytes, &services.settings.timers, now.instant) {
             Ok(Some(bytes)) => services.respond(key, bytes, now),
             Ok(None) => {}
@@ -95,7 +95,7 @@ impl Call {
         let cseq = self.request.headers().cseq().map_or(0, |cseq| cseq.number);
         let reliable = ReliableProvisionals::new(cseq, &mut services.random);
         services.owners.tag_used(tag, DialogEnd { call: self.key, leg: index, faces_caller: true });
-        branch.facing = Some(Facing { dialog, tag, reliable, described: false });
+        branch.facing = Some(Facing { dialog, tag, reliable, described: None });
         true
     }
 
@@ -147,7 +147,11 @@ impl Call {
         }
         self.cancel_branches(services, Some(index), now);
         let Some(branch) = self.legs[usize::from(index)].branch.as_mut() else { return };
-        if branch.facing.as_ref().is_some_and(|facing| facing.described && facing.reliable.awaits_prack()) {
+        if branch
+            .facing
+            .as_ref()
+            .is_some_and(|facing| facing.described.is_some() && facing.reliable.awaits_prack())
+        {
             // RFC 3262 §5: no 2xx before the PRACK of the response that carried the answer.
             branch.answer_waits = Some(response.clone());
             return;
@@ -182,8 +186,12 @@ impl Call {
         facing.reliable.stop();
         facing.dialog.confirm();
         let mut dialog = facing.dialog.clone();
-        let description = leg.session.theirs().filter(|_| !facing.described);
+        let description = leg.session.theirs().filter(|_| facing.described.is_none());
         let description = description.map(|sdp| caller.session.describe(sdp, &mut services.random));
+        if let Some(described) = &facing.described {
+            // Another branch may have been described since, in an early dialog that ends now.
+            caller.session.take_back(Some(described.clone()));
+        }
         caller.tag = facing.tag;
         services.owners.tag_used(facing.tag, DialogEnd { call: self.key, leg: CALLER, faces_caller: false });
         let contact = services.contact(&caller.destination, Some(&self.callee_user));

@@ -119,8 +119,8 @@ pub struct Facing {
     pub tag: LocalTag,
     /// Reliable provisionals on their way to the caller.
     pub reliable: ReliableProvisionals,
-    /// The caller has had this branch's description in this dialog.
-    pub described: bool,
+    /// This branch's answer, as the caller has had it for good in this dialog.
+    pub described: Option<Bytes>,
 }
 
 impl Branch {
