@@ -198,6 +198,27 @@ fn media_that_is_not_anchored_goes_straight_from_phone_to_phone() {
     hang_up_and_settle(&mut world, phones[0]);
 }
 
+/// Found by seed 12192 of the swarm: the refresh told the caller what the loser had answered.
+#[test]
+fn a_refresh_repeats_the_winners_answer_though_a_loser_was_heard_last() {
+    let early = |after: u64, answer: u64| Habits {
+        rings_after: None,
+        early_media_after: Some(Duration::from_millis(after)),
+        ..Habits::reacting(Reaction::Answer(Duration::from_secs(answer)))
+    };
+    let mut config = offhook_sim::WorldConfig::with_lines(1, &["101", "102"]);
+    config.settings.anchor_media = false;
+    let phones = vec![("101", knows_prack()), ("102", early(100, 3)), ("102", early(1000, 20))];
+    let (mut world, phones) = stage::stage_with(config, phones);
+    world.act(phones[0], |phone, now| phone.call("102", now));
+    world.run_secs(1000);
+    assert!(world.phone(phones[0]).ladder_text().contains(&"< INVITE".to_string()), "a refresh came");
+    let (winner, loser) = (heard(&world, phones[1], 0), heard(&world, phones[2], 0));
+    world.run_secs(5);
+    assert_eq!((heard(&world, phones[1], 0), heard(&world, phones[2], 0)), (winner + 5, loser));
+    hang_up_and_settle(&mut world, phones[0]);
+}
+
 #[test]
 fn a_late_offer_with_a_demand_for_prack_gets_no_provisional_response_but_the_call() {
     let (mut world, anna, _) = pair(Habits { late_offer: true, ..demands_prack() }, Habits::default());
