@@ -92,7 +92,7 @@ impl NonceIssuer {
 
     /// Makes and believes from now on only nonces for `asker`, who is known by these octets, for example its address:
     /// who shows such a nonce has heard from us there, and did not forge the address. Until the first call nonces are
-    /// anybody's. Askers of one issuer are named by distinct octets, none of them the beginning of another's.
+    /// anybody's.
     pub fn bind(&mut self, asker: &[u8]) {
         self.mac.clone_from(&self.keyed);
         self.mac.update(asker);

@@ -264,11 +264,32 @@ fn guessing_is_penalised_per_source_and_the_right_password_does_not_show_meanwhi
     assert_eq!(answer.headers().retry_after(), Some(30));
     // Neighbours are not touched, and after the penalty the door opens again.
     let here = std::mem::replace(&mut stage.flow, udp("192.0.2.11:5060"));
-    assert_eq!(outcome(&mut stage, &with(crate::stage::PASSWORD)), IN);
+    let theirs = crate::gate::nonce(&mut stage);
+    let neighbour = Answer { nonce: &theirs, ..Answer::default() };
+    assert_eq!(outcome(&mut stage, &with_credentials(&register(), &neighbour)), IN);
     stage.flow = here;
     stage.pass(30);
     let second = Answer { nonce: &nonce, count: 2, ..Answer::default() };
     assert_eq!(outcome(&mut stage, &with_credentials(&register(), &second)), IN);
+}
+
+/// Goal: who forges an address neither registers it nor has it punished. Method: a nonce that was fetched elsewhere.
+#[test]
+fn a_nonce_opens_only_where_it_was_given_and_counts_against_nobody_else() {
+    let mut stage = Stage::new();
+    let nonce = nonce(&mut stage);
+    let with = |password, count| {
+        with_credentials(&register(), &Answer { password, nonce: &nonce, count, ..Answer::default() })
+    };
+    let mine = stage.flow;
+    stage.flow = crate::stage::udp("192.0.2.200:5060");
+    assert_eq!(outcome(&mut stage, &with(crate::stage::PASSWORD, 1)), STALE);
+    for _ in 0..50 {
+        assert_eq!(outcome(&mut stage, &with("guess", 1)), STALE);
+    }
+    assert_eq!(stage.edge.counters().authentication_failures, 0);
+    stage.flow = mine;
+    assert_eq!(outcome(&mut stage, &with(crate::stage::PASSWORD, 1)), IN);
 }
 
 #[test]
