@@ -35,6 +35,7 @@ pub fn run(seed: u64) -> World {
     config.settings.ring = Duration::from_secs(5 + u64::from(below(&mut random, 20)));
     config.settings.unanswered = Duration::from_secs(20 + u64::from(below(&mut random, 60)));
     config.settings.call_duration = Duration::from_secs(30 + u64::from(below(&mut random, 300)));
+    config.registrar.push_providers = vec!["fcm".into()];
     config.settings.anchor_media = random.below(6) > 0;
     let mut world = World::new(config);
     let phones: Vec<PhoneId> = (0..3 + random.below(6))
@@ -232,7 +233,10 @@ fn check(world: &mut World, phones: &[PhoneId], storm: &Storm, seed: u64) {
     world.run_secs(10);
     world.act(caller, |phone, now| phone.hang_up(call, now));
     world.run_secs(5);
-    world.act(caller, |phone, _| phone.crash());
+    // The call may have woken a sleeping phone.
+    for &phone in phones.iter().chain([&caller]) {
+        world.act(phone, |phone, _| phone.crash());
+    }
     world.run_secs(100);
     assert_eq!(world.state().records.len(), before + 1, "seed {seed}: the call after the storm");
     assert_eq!(world.leftovers(), [""; 0], "seed {seed}: after the last call");
@@ -266,7 +270,7 @@ fn draw_habits(random: &mut Random) -> Habits {
         session_secs: yes(random, 50).then(|| 90 + below(random, 200)),
         leaves_refresh: yes(random, 30),
         never_acks: yes(random, 3),
-        push: None,
+        push: yes(random, 20).then_some("fcm"),
         padding: if yes(random, 15) { 1500 } else { 0 },
         tcp: yes(random, 30),
         speaks: yes(random, 90),
