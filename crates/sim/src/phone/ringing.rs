@@ -1,5 +1,7 @@
 //! The phone is called.
 
+use std::time::Duration;
+
 use offhook_base::Instant;
 use offhook_sip::{
     dialog::{AcceptedResponse, Dialog, Phase},
@@ -15,6 +17,9 @@ use super::{
     call::{PhoneCall, Plan, Side, State},
     status_of,
 };
+
+/// A phone that nobody answers stops ringing by itself after this time (Timer C, RFC 3261 §16.6).
+const RINGS_MAX: Duration = Duration::from_secs(180);
 
 impl Phone {
     /// An INVITE that opens a call.
@@ -48,7 +53,9 @@ impl Phone {
             Reaction::Answer(after) => Some((now + *after, Plan::Answer)),
             Reaction::Refuse(status, after) => Some((now + *after, Plan::Refuse(*status, None))),
             Reaction::Redirect(to, after) => Some((now + *after, Plan::Refuse(302, Some(to.clone())))),
-            Reaction::Never | Reaction::Mute => None,
+            // The CANCEL may never come: the node knows of no phone whose every provisional response was lost.
+            Reaction::Never => Some((now + RINGS_MAX, Plan::Refuse(480, None))),
+            Reaction::Mute => None,
         });
         call.incoming = Some((key, request));
         self.calls.push(call);
