@@ -78,7 +78,7 @@ fn configuration(
     node: SocketAddr,
     server: SocketAddr,
 ) -> String {
-    let path = path.display();
+    let (path, ip) = (path.display(), tls.ip());
     format!(
         r#"#!KAMAILIO
 debug=1
@@ -87,6 +87,7 @@ children=1
 tcp_children=1
 enable_tls=yes
 auto_aliases=no
+tcp_source_ipv4={ip}
 listen=udp:{udp}
 listen=tls:{tls}
 loadmodule "tls.so"
