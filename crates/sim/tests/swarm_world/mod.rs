@@ -157,7 +157,11 @@ fn check_who_is_heard(world: &mut World, storm: &Storm, seed: u64) {
             phone.calls.iter().enumerate().map(move |(index, call)| (id, index, call))
         });
         let up = calls.filter(|(_, _, call)| {
-            call.state == State::Up && call.up_at > storm.node_died && call.reoffer_at.is_none()
+            call.state == State::Up
+                && call.up_at > storm.node_died
+                && call.reoffer_at.is_none()
+                // Its 2xx is not acknowledged: the answer to its offer may be on its way, or never come.
+                && call.accepted.is_none()
         });
         // Who is hard to reach may talk to nobody without knowing it.
         let up = up.filter(|(id, ..)| !storm.hard_to_reach.contains(id));
