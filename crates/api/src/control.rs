@@ -40,7 +40,7 @@ pub trait NodeControl: Send + Sync + 'static {
     fn directory_changed(&self) -> BoxFuture<'_, ()>;
 
     /// Counters and gauges of every room, as they stand now.
-    fn metrics(&self) -> Vec<Metric>;
+    fn metrics(&self) -> BoxFuture<'_, Vec<Metric>>;
 
     /// Whether the node takes calls.
     fn readiness(&self) -> Readiness;

@@ -23,7 +23,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Open to this host; from elsewhere with a token.
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Snapshot(api.node().metrics())));
+    registry.register_collector(Box::new(Snapshot(api.node().metrics().await)));
     let mut text = String::new();
     if encode(&mut text, &registry).is_err() {
         return Err(Problem::unavailable("the metrics cannot be written", "this is a bug: please report it"));

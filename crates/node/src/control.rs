@@ -127,8 +127,12 @@ impl NodeControl for Control {
         })
     }
 
-    fn metrics(&self) -> Vec<Metric> {
-        metrics::all(self)
+    fn metrics(&self) -> BoxFuture<'_, Vec<Metric>> {
+        Box::pin(async {
+            // A worker that does not answer is seen by gauges that stand still.
+            self.gauges().await;
+            metrics::all(self)
+        })
     }
 
     fn readiness(&self) -> Readiness {

@@ -76,17 +76,19 @@ impl NodeControl for FakeNode {
         async {}.boxed()
     }
 
-    fn metrics(&self) -> Vec<Metric> {
-        let sample = |why: &str, value| Sample { labels: vec![("why", why.into())], value };
-        vec![
-            Metric::single("offhook_calls", "Calls that are on now.", MetricKind::Gauge, 2.0),
-            Metric {
-                name: "offhook_refusals",
-                help: "Requests that were refused.",
-                kind: MetricKind::Counter,
-                samples: vec![sample("malformed", 3.0), sample("rate", 4.0)],
-            },
-        ]
+    fn metrics(&self) -> BoxFuture<'_, Vec<Metric>> {
+        Box::pin(async {
+            let sample = |why: &str, value| Sample { labels: vec![("why", why.into())], value };
+            vec![
+                Metric::single("offhook_calls", "Calls that are on now.", MetricKind::Gauge, 2.0),
+                Metric {
+                    name: "offhook_refusals",
+                    help: "Requests that were refused.",
+                    kind: MetricKind::Counter,
+                    samples: vec![sample("malformed", 3.0), sample("rate", 4.0)],
+                },
+            ]
+        })
     }
 
     fn readiness(&self) -> Readiness {
