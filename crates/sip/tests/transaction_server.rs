@@ -316,7 +316,7 @@ fn destination_of(via: &str, flow: Flow) -> Destination {
     response_destination(&request(peer_request_via("OPTIONS", via, "")), flow)
 }
 
-/// RFC 3261 §18.2.2, RFC 3581 §4.
+/// RFC 3261 §18.2.2 but for `maddr`, RFC 3581 §4.
 #[test]
 fn responses_go_where_the_top_via_and_the_source_say() {
     let over = flow(Udp);
@@ -324,7 +324,8 @@ fn responses_go_where_the_top_via_and_the_source_say() {
         ("Via: SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bK1;rport", "198.51.100.7:40000"),
         ("Via: SIP/2.0/UDP 10.0.0.1:5062;branch=z9hG4bK1", "198.51.100.7:5062"),
         ("Via: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bK1", "198.51.100.7:5060"),
-        ("Via: SIP/2.0/UDP host.example.org;branch=z9hG4bK1;maddr=192.0.2.99;rport", "192.0.2.99:5060"),
+        ("Via: SIP/2.0/UDP host.example.org;branch=z9hG4bK1;maddr=192.0.2.99;rport", "198.51.100.7:40000"),
+        ("Via: SIP/2.0/UDP host.example.org;branch=z9hG4bK1;maddr=192.0.2.99", "198.51.100.7:5060"),
         ("Via: SIP/2.0/UDP host.example.org;branch=z9hG4bK1;maddr=name.example.org", "198.51.100.7:5060"),
     ];
     for (via, expected) in cases {

@@ -265,6 +265,19 @@ impl TransactionLayer {
         Ok(())
     }
 
+    /// Answers a request once and forgets it: for a challenge to whoever it may be. RFC 3261 §26.3.2.4: no repeats, which
+    /// would flood whose address was forged, and no state, which would fill the table. A request that comes again is a
+    /// new one.
+    pub fn respond_once(&mut self, key: ServerKey, response: Bytes) {
+        let is_server = self.table.get(key.0).is_some_and(|entry| {
+            matches!(entry.role, Role::InviteServer { .. } | Role::NonInviteServer { .. })
+        });
+        if is_server {
+            self.transmit(key.0, response);
+            self.bury(key.0);
+        }
+    }
+
     /// A message of ours could not be sent.
     pub fn transport_failed(&mut self, token: TransmitToken, now: Instant) {
         let Some(key) = token.0 else { return };

@@ -1,6 +1,6 @@
 //! Where a response goes: RFC 3261 §18.2.2 with RFC 3581.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::{
     header::Via,
@@ -10,9 +10,11 @@ use crate::{
 
 /// The destination of every response to `request`, which came over `flow`.
 ///
-/// A stream answers over its own connection. Over UDP: to `maddr` if the top Via has one that is an address; to the
-/// source's address and port if it asks for that with `rport`; else to the source's address and the port of
-/// `sent-by` (5060 if it names none). Without a readable Via: to the source.
+/// A stream answers over its own connection. Over UDP: to the source's address and port if it asks for that with `rport`;
+/// else to the source's address and the port of `sent-by` (5060 if it names none). Without a readable Via: to the source.
+///
+/// `maddr` is not followed, against the letter of RFC 3261 §18.2.2: it is for multicast, which the node does not speak,
+/// and it would let anybody have the node's answers sent to a third party.
 pub fn response_destination(request: &Request, flow: Flow) -> Destination {
     match request.headers().via() {
         Ok(via) => destination_by_via(&via, flow),
@@ -24,13 +26,11 @@ pub(super) fn destination_by_via(via: &Via<'_>, flow: Flow) -> Destination {
     if flow.transport.is_reliable() {
         return Destination::Flow(flow);
     }
-    let sent_by_port = sent_by_port(via, flow.transport);
-    let remote = match via.maddr().and_then(|maddr| maddr.trim_matches(['[', ']']).parse::<IpAddr>().ok()) {
-        Some(maddr) => SocketAddr::new(maddr, sent_by_port),
-        // RFC 3581 §4: from the same socket, to where the request came from.
-        None if via.rport().is_some() => return Destination::Flow(flow),
-        None => SocketAddr::new(flow.remote.ip(), sent_by_port),
-    };
+    // RFC 3581 §4: from the same socket, to where the request came from.
+    if via.rport().is_some() {
+        return Destination::Flow(flow);
+    }
+    let remote = SocketAddr::new(flow.remote.ip(), sent_by_port(via, flow.transport));
     if remote == flow.remote {
         return Destination::Flow(flow);
     }

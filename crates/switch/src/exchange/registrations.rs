@@ -48,10 +48,13 @@ impl Exchange {
         ) {
             Ok(authenticated) => Some(authenticated),
             Err(denied) => {
-                if let Some(why) = denied.refusal {
-                    self.refused(why, incoming.flow, now);
+                match denied.refusal {
+                    Some(why) => {
+                        self.refused(why, incoming.flow, now);
+                        self.services.respond(incoming.key, denied.response, now);
+                    }
+                    None => self.services.layer.respond_once(incoming.key, denied.response),
                 }
-                self.services.respond(incoming.key, denied.response, now);
                 None
             }
         }
