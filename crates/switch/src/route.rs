@@ -84,8 +84,8 @@ impl NoRoute {
 
 /// Decides where `user` of `domain_is_ours`'s domain is reached for `caller`.
 ///
-/// Lines of the caller's tenant come first, then, if the caller may, peers by number prefix. Emergency numbers go
-/// to a peer whatever the caller's permission is.
+/// Emergency numbers go to a peer, whatever the caller's permission is. Otherwise lines of the caller's tenant come
+/// first, then, if the caller may, peers by number prefix.
 pub fn decide(
     directory: &Directory,
     emergency_numbers: &[Box<str>],
@@ -97,14 +97,18 @@ pub fn decide(
         return Err(NoRoute::ForeignDomain);
     }
     let tenant = caller.tenant();
-    if let Some(line) = directory.line(tenant, user).filter(|line| line.enabled) {
-        return Ok(Route::Line(Arc::clone(line)));
-    }
+    let is_emergency = emergency_numbers.iter().any(|number| **number == *user);
     let peer = directory.peer_for_number(tenant, user);
     // A peer's own number sent back to it would loop between the two.
     let peer = peer.filter(|peer| !matches!(caller, Caller::Peer(source) if source.id == peer.id));
-    let allowed = caller.may_call() == CallPermission::Outside
-        || emergency_numbers.iter().any(|number| **number == *user);
+    // A line that happens to bear an emergency number does not take the call where a peer leads to the real ones.
+    if let (true, Some(peer)) = (is_emergency, peer) {
+        return Ok(Route::Peer(Arc::clone(peer)));
+    }
+    if let Some(line) = directory.line(tenant, user).filter(|line| line.enabled) {
+        return Ok(Route::Line(Arc::clone(line)));
+    }
+    let allowed = caller.may_call() == CallPermission::Outside;
     match peer {
         Some(peer) if allowed => Ok(Route::Peer(Arc::clone(peer))),
         Some(_) => Err(NoRoute::NotPermitted),
@@ -157,6 +161,7 @@ mod tests {
             line("101", CallPermission::Inside),
             line("102", CallPermission::Outside),
             line("off", CallPermission::Inside),
+            line("112", CallPermission::Inside),
         ];
         Directory::new(vec![tenant], vec![], vec![], lines, vec![peer(1, &["00"]), peer(2, &["0049", "1"])])
     }
@@ -177,7 +182,7 @@ mod tests {
         assert_eq!(decided("101", "0049301234"), Err(NoRoute::NotPermitted));
         assert_eq!(decided("102", "0049301234"), Ok("peer2".into()));
         assert_eq!(decided("102", "0033123"), Ok("peer1".into()));
-        assert_eq!(decided("101", "112"), Ok("peer2".into()));
+        assert_eq!(decided("101", "112"), Ok("peer2".into()), "although a line bears that name");
         assert_eq!(decided("101", "777"), Err(NoRoute::NotFound));
         assert_eq!(decided("101", "off"), Err(NoRoute::NotFound));
     }

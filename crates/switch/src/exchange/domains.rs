@@ -62,9 +62,10 @@ impl Services {
                     .domain_of(&line.tenant)
                     .or(written.filter(|host| self.settings.is_our_host(host, flow.local.ip())))
                     .map_or_else(|| HostPort::from(flow.local).host, str::to_string);
-                let name = from.as_ref().filter(|_| !anonymous).and_then(shown_name).or_else(|| {
-                    line.display_name.as_ref().map(|name| name.disclose(Purpose::Signalling).clone())
-                });
+                // What the directory says wins over what the phone says: a line cannot call under another's name.
+                let configured =
+                    line.display_name.as_ref().map(|name| name.disclose(Purpose::Signalling).clone());
+                let name = configured.or_else(|| from.as_ref().filter(|_| !anonymous).and_then(shown_name));
                 Identity::new(format!("sip:{}@{host}", line.name), name, hidden)
             }
             Caller::Peer(_) => {
