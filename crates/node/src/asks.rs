@@ -1,8 +1,13 @@
 //! Questions of the exchange to the outside: where a next hop is, and waking a device.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use offhook_base::Random;
+use offhook_base::{Instant, Random};
 use offhook_net::{
     CommandSender,
     location::{NextHop, Resolver, local_address},
@@ -16,6 +21,12 @@ use crate::worker::Command;
 
 /// Questions on their way at once. More wait their turn: a slow DNS must not fill the memory with tasks that all ask it.
 const ASKS_MAX: usize = 4096;
+
+/// Local addresses remembered; more are forgotten all at once.
+const LOCAL_ADDRESSES_MAX: usize = 4096;
+
+/// How long one is remembered: after a change of the host's routes, calls find the new way that soon.
+const LOCAL_ADDRESS_LIFETIME: Duration = Duration::from_secs(5);
 
 /// Where a device's push service is told to wake it.
 #[derive(Clone, Debug)]
@@ -37,6 +48,7 @@ pub struct Asker {
     random: Random,
     verify_tls: bool,
     room: Arc<Semaphore>,
+    local_addresses: HashMap<IpAddr, (IpAddr, Instant)>,
 }
 
 impl Asker {
@@ -53,13 +65,27 @@ impl Asker {
         verify_tls: bool,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ASKS_MAX));
-        Self { runtime, resolver, listeners, commands, push, http, random, verify_tls, room }
+        Self {
+            runtime,
+            resolver,
+            listeners,
+            commands,
+            push,
+            http,
+            random,
+            verify_tls,
+            room,
+            local_addresses: HashMap::new(),
+        }
     }
 
-    /// Asks. The answer comes later, always.
-    pub fn ask(&mut self, ask: Ask) {
+    /// Asks. The answer comes later as a command, or is returned where no one need be asked.
+    pub fn ask(&mut self, ask: Ask, now: Instant) -> Option<Answer> {
         match ask {
             Ask::Locate { id, host, port, transport, secure, .. } => {
+                if let Some(hop) = self.literal(&host, port, transport, secure, now) {
+                    return Some(Answer::Located { id, hops: vec![hop] });
+                }
                 let identity = PeerIdentity { name: name_of(&host), verify: self.verify_tls };
                 let hop = NextHop { secure, host: host.into(), port, transport };
                 let (resolver, listeners) = (self.resolver.clone(), Arc::clone(&self.listeners));
@@ -88,8 +114,7 @@ impl Asker {
             }
             Ask::Wake { id, provider, prid, param } => {
                 let Some(push) = self.push.clone() else {
-                    let _ = self.commands.try_send(Command::Answer(Answer::Woken { id, accepted: false }));
-                    return;
+                    return Some(Answer::Woken { id, accepted: false });
                 };
                 let (http, commands, room) =
                     (self.http.clone(), self.commands.clone(), Arc::clone(&self.room));
@@ -105,18 +130,57 @@ impl Asker {
                 });
             }
         }
+        None
+    }
+
+    /// The hop that an address literal means, if nothing is to be looked up and TLS needs no name (RFC 3263 §4.1, §4.2).
+    fn literal(
+        &mut self,
+        host: &str,
+        port: Option<u16>,
+        transport: Option<Transport>,
+        secure: bool,
+        now: Instant,
+    ) -> Option<Hop> {
+        let ip: IpAddr = host.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let transport = transport.unwrap_or(Transport::Udp);
+        if secure || transport.is_secure() {
+            return None;
+        }
+        let remote = SocketAddr::new(ip, port.unwrap_or(transport.default_port()));
+        let local = self.local_address_of(remote, now)?;
+        hop_by(&self.listeners, transport, remote, local)
+    }
+
+    /// The address that the host's routing picks towards `remote`, remembered for a while: asking costs three system
+    /// calls.
+    fn local_address_of(&mut self, remote: SocketAddr, now: Instant) -> Option<IpAddr> {
+        if let Some(&(local, until)) = self.local_addresses.get(&remote.ip())
+            && now < until
+        {
+            return Some(local);
+        }
+        let local = local_address(remote).ok()?;
+        if self.local_addresses.len() >= LOCAL_ADDRESSES_MAX {
+            self.local_addresses.clear();
+        }
+        self.local_addresses.insert(remote.ip(), (local, now + LOCAL_ADDRESS_LIFETIME));
+        Some(local)
     }
 }
 
 /// The name a certificate must be for; `None` for an address literal, which it must then name itself.
 fn name_of(host: &str) -> Option<Arc<str>> {
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
     (!literal).then(|| Arc::from(host))
 }
 
 /// A target as a hop: with the listener it leaves by and the local address the host's routing picks.
-fn hop_to(listeners: &[Listener], transport: Transport, remote: std::net::SocketAddr) -> Option<Hop> {
-    let local = local_address(remote).ok()?;
+fn hop_to(listeners: &[Listener], transport: Transport, remote: SocketAddr) -> Option<Hop> {
+    hop_by(listeners, transport, remote, local_address(remote).ok()?)
+}
+
+fn hop_by(listeners: &[Listener], transport: Transport, remote: SocketAddr, local: IpAddr) -> Option<Hop> {
     let fits = |listener: &&Listener| {
         let bound = listener.bound;
         listener.transport == transport

@@ -179,7 +179,12 @@ impl Worker {
                     self.io.transmit(&to, bytes, token.to_bits());
                 }
                 Output::Media(command) => self.media.send(command),
-                Output::Ask(ask) => self.asker.ask(ask),
+                Output::Ask(ask) => {
+                    let now = self.io.clock().moment();
+                    if let Some(answer) = self.asker.ask(ask, now.instant) {
+                        self.decide(Input::Answer(answer), now);
+                    }
+                }
                 Output::Fact(fact) => self.facts.take(fact),
                 Output::Timeout(deadline) => return deadline,
             }
