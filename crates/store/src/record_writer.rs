@@ -32,7 +32,7 @@ use crate::{
 pub const QUEUE_MAX: usize = 65_536;
 
 /// How long the first record of a group waits for others. Longer would save flushes, shorter would not be noticed.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(25);
 
 /// Records of one transaction: some 50 ms of work, so that a backlog is worked off without one giant commit.
 const GROUP_MAX: usize = 2_048;
