@@ -62,11 +62,8 @@ impl Kamailio {
 impl Drop for Kamailio {
     fn drop(&mut self) {
         // The first process ends its children on TERM; killed at once it would leave them behind.
-        if let Some(process) = &mut self.process {
-            if process.is_running() {
-                process.signal("TERM");
-                let _ = process.wait(wait::PATIENCE);
-            }
+        if let Some(process) = self.process.as_mut() {
+            process.terminate();
         }
     }
 }

@@ -72,6 +72,14 @@ impl Running {
         assert!(sent.is_ok_and(|status| status.success()), "no process {} for {signal}", self.name);
     }
 
+    /// Asks it to end and waits until it has.
+    pub fn terminate(&mut self) {
+        if self.is_running() {
+            self.signal("TERM");
+            let _ = self.wait(wait::PATIENCE);
+        }
+    }
+
     /// Ends it at once and waits until it is gone.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
