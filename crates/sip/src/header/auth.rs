@@ -45,11 +45,35 @@ impl<'a> AuthParams<'a> {
         self.raw(name).map(unquote)
     }
 
-    /// Whether a name stands there more than once: no such credential is to be trusted.
-    pub fn has_repeated_name(&self) -> bool {
-        self.iter().enumerate().any(|(index, (name, _))| {
-            self.iter().skip(index + 1).any(|(other, _)| other.eq_ignore_ascii_case(name))
-        })
+    /// All of them, read in one go; `None` if a name stands there more than once: no such credential is to be trusted.
+    fn fields(&self) -> Option<Fields<'a>> {
+        let mut fields = Fields { pairs: [("", ""); AUTH_PARAMS_MAX], count: 0 };
+        for pair in self.iter() {
+            if fields.raw(pair.0).is_some() {
+                return None;
+            }
+            *fields.pairs.get_mut(fields.count)? = pair;
+            fields.count += 1;
+        }
+        Some(fields)
+    }
+}
+
+/// The pairs taken apart, for whoever asks for most of them: each look into [`AuthParams`] scans the line anew.
+struct Fields<'a> {
+    pairs: [(&'a str, &'a str); AUTH_PARAMS_MAX],
+    count: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        let mut pairs = self.pairs.iter().take(self.count);
+        pairs.find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|&(_, value)| value)
+    }
+
+    /// The value without quotes and escapes.
+    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.raw(name).map(unquote)
     }
 }
 
@@ -129,10 +153,10 @@ pub struct DigestCredentials<'a> {
 impl<'a> DigestCredentials<'a> {
     /// `None` if the scheme is not Digest, a mandatory field is missing, or a field stands there twice.
     pub fn from_credentials(credentials: &Credentials<'a>) -> Option<Self> {
-        let params = credentials.params;
-        if !credentials.is_digest() || params.has_repeated_name() {
+        if !credentials.is_digest() {
             return None;
         }
+        let params = credentials.params.fields()?;
         Some(Self {
             username: params.text("username")?,
             realm: params.text("realm")?,
@@ -177,10 +201,10 @@ pub struct DigestChallenge<'a> {
 impl<'a> DigestChallenge<'a> {
     /// `None` if the scheme is not Digest, realm or nonce is missing, or a field stands there twice.
     pub fn from_challenge(challenge: &Challenge<'a>) -> Option<Self> {
-        let params = challenge.params;
-        if !challenge.is_digest() || params.has_repeated_name() {
+        if !challenge.is_digest() {
             return None;
         }
+        let params = challenge.params.fields()?;
         Some(Self {
             realm: params.text("realm")?,
             nonce: params.text("nonce")?,

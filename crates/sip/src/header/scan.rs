@@ -56,12 +56,15 @@ pub(crate) const fn is_lws(octet: u8) -> bool {
 
 /// `text` without white space at both ends.
 pub(crate) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+    // By octets: white space is ASCII, and most values have none, so the letters need not be decoded.
+    let end = text.bytes().rposition(|octet| !is_lws(octet)).map_or(0, |last| last + 1);
+    trim_start(&text[..end])
 }
 
 /// `text` without white space at its start.
 pub(crate) fn trim_start(text: &str) -> &str {
-    text.trim_start_matches([' ', '\t', '\r', '\n'])
+    let start = text.bytes().position(|octet| !is_lws(octet)).unwrap_or(text.len());
+    &text[start..]
 }
 
 /// The longest token at the start of `text`, and the rest. The token may be empty.
