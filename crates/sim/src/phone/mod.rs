@@ -282,7 +282,7 @@ impl Phone {
         let in_dialog = request.headers().to().is_ok_and(|to| to.tag().is_some());
         match request.method() {
             Method::Invite if !in_dialog => self.ring(key, request, now),
-            Method::Options => self.respond(key, &request, 200, now),
+            Method::Options | Method::Message => self.respond(key, &request, 200, now),
             _ => self.respond(key, &request, 481, now),
         }
     }
