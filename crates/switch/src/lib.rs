@@ -14,6 +14,7 @@ mod hunt;
 mod identity;
 pub mod lines;
 pub mod media;
+mod peer_calls;
 pub mod record;
 pub mod registrar;
 pub mod route;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use offhook_base::Moment;
 use offhook_sip::{
-    dialog::{AcceptedResponse, Dialog, Phase},
+    dialog::{AcceptedResponse, Dialog, DialogId, Phase},
     header::HeaderName,
     message::{Method, Request, Response, StatusCode},
     reliable::ReliableProvisionals,
@@ -160,8 +160,10 @@ impl Call {
         let bytes = self.write_answer(services, index, response, now);
         let Some(bytes) = bytes else { return };
         self.invite = None;
+        let cseq = self.request.headers().cseq().map_or(0, |cseq| cseq.number);
         let caller = self.leg(CALLER);
         caller.state = LegState::Up;
+        caller.accepted_cseq = cseq;
         caller.accepted = Some(AcceptedResponse::new(bytes.clone(), &services.settings.timers, now.instant));
         services.respond(key, bytes, now);
         if !late {
@@ -241,6 +243,18 @@ impl Call {
 
     /// An ACK of a 2xx of ours, within a dialog of this call.
     pub fn handle_ack(&mut self, services: &mut Services, leg: LegIndex, ack: &Request, now: Moment) {
+        // The ACK of an earlier INVITE that came twice or late, or one of another dialog, says nothing of this 2xx.
+        let acknowledges = {
+            let leg = &self.legs[usize::from(leg)];
+            let same_dialog = leg
+                .dialog
+                .as_ref()
+                .is_some_and(|dialog| DialogId::of_request(ack).ok().flatten() == Some(dialog.id()));
+            same_dialog && ack.headers().cseq().is_ok_and(|cseq| cseq.number == leg.accepted_cseq)
+        };
+        if !acknowledges {
+            return;
+        }
         let first = self.leg(leg).accepted.as_mut().is_some_and(AcceptedResponse::handle_ack);
         if !first {
             return;

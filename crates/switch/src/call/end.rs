@@ -229,6 +229,7 @@ impl Call {
             return;
         }
         self.stage = Stage::Over { forget_at: now.instant + LINGER_MAX };
+        self.give_back_room(services);
         self.drop_relays(services, now);
         let status = self.account.as_ref().and_then(|account| account.verdict_status());
         for index in 0..self.legs.len() {
@@ -276,6 +277,12 @@ impl Call {
         self.conclude(services, now);
     }
 
+    fn give_back_room(&mut self, services: &mut Services) {
+        for peer in self.peers.drain(..) {
+            services.peer_calls.give_back(peer);
+        }
+    }
+
     /// A bug of ours hit this call: nothing of its state can be trusted but its account and its ports.
     pub fn give_up(&mut self, services: &mut Services, now: Moment) {
         for leg in &mut self.legs {
@@ -283,6 +290,7 @@ impl Call {
                 services.media(MediaCommand::Close { endpoint });
             }
         }
+        self.give_back_room(services);
         let status = StatusCode::SERVER_INTERNAL_ERROR;
         self.decide(Verdict { by: EndedBy::Node, cause: EndCause::Failed, status }, now);
         if let Some(account) = self.account.take() {

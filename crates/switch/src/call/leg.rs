@@ -61,6 +61,8 @@ pub struct Leg {
     pub refresh: Option<ClientKey>,
     /// Our 2xx that its ACK is awaited for.
     pub accepted: Option<AcceptedResponse>,
+    /// CSeq of its INVITE that `accepted` answers: its ACK repeats it (RFC 3261 §13.2.2.4).
+    pub accepted_cseq: u32,
     /// The ACK of its last 2xx, for repeats.
     pub ack: Option<Bytes>,
     /// CSeq of the INVITE of ours that its latest 2xx answers.
@@ -157,6 +159,7 @@ impl Leg {
             timer: None,
             refresh: None,
             accepted: None,
+            accepted_cseq: 0,
             ack: None,
             invite_cseq: 1,
             allows_update: false,

@@ -42,7 +42,7 @@ pub use self::{
 use self::{modify::Modify, relay::Relay};
 use crate::{
     account::{Account, Verdict},
-    directory::{Line, Peer},
+    directory::{Line, Peer, PeerId},
     exchange::{
         owners::{CallKey, ClientUse, LegIndex},
         services::Services,
@@ -114,6 +114,8 @@ pub struct Call {
     legs: Vec<Leg>,
     modify: Option<Modify>,
     relays: Vec<Relay>,
+    /// Peers whose count of calls it is in: the caller's, the called one's.
+    peers: Vec<PeerId>,
     /// The media engine's reports still to come.
     reports_due: usize,
     /// The soonest look the exchange's timer queue has promised.

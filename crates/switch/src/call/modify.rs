@@ -371,6 +371,7 @@ impl Call {
         let bytes = writer.finish();
         let leg = self.leg(leg);
         if *pending.request.method() == Method::Invite {
+            leg.accepted_cseq = pending.request.headers().cseq().map_or(0, |cseq| cseq.number);
             leg.accepted = Some(AcceptedResponse::new(bytes.clone(), &services.settings.timers, now.instant));
         }
         if let UasAnswer::Accept { agreement, .. } = timers {

@@ -12,6 +12,7 @@ use offhook_sip::{
     message::{Request, StatusCode},
     transaction::ServerKey,
     transport::{Destination, Flow, Transport},
+    uri::Escaped,
 };
 
 use super::{
@@ -28,7 +29,7 @@ use crate::{
         services::Services,
     },
     fact::What,
-    hunt::Hunt,
+    hunt::{Hunt, TARGETS_MAX},
     identity::Identity,
     lines::LegLineState,
     media::{MediaCommand, MediaEvent, STREAMS_MAX},
@@ -101,29 +102,42 @@ impl Call {
             legs: Vec::with_capacity(2),
             modify: None,
             relays: Vec::new(),
+            peers: Vec::new(),
             reports_due: 0,
             wakes_at: None,
         };
         services.owners.invite_received(invite, key);
         call.add_caller(services, flow, now);
-        let caller_has_room =
-            call.who.line().is_none_or(|line| services.lines.calls(line.id) <= line.calls_max);
+        let (caller_has_room, without_room) = match call.who.clone() {
+            Caller::Line(line) => (services.lines.calls(line.id) <= line.calls_max, StatusCode::FORBIDDEN),
+            Caller::Peer(peer) => (call.take_room_of(services, &peer), StatusCode::SERVICE_UNAVAILABLE),
+        };
         match route {
-            Ok(_) if !caller_has_room => {
-                call.refuse(services, StatusCode::FORBIDDEN, EndCause::Overloaded, now)
-            }
+            Ok(_) if !caller_has_room => call.refuse(services, without_room, EndCause::Overloaded, now),
             Ok(Route::Line(line)) if services.lines.has_room(&line) => {
                 call.device = device;
                 call.ring_line(services, &line, now);
             }
             Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
-            Ok(Route::Peer(peer)) => call.locate(services, peer),
+            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer),
+            Ok(Route::Peer(_)) => {
+                call.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
+            }
             Err(reason) => {
                 let (status, cause) = reason.answer();
                 call.refuse(services, status, cause, now);
             }
         }
         call
+    }
+
+    /// Takes one of the calls that `peer` may have at once; they are given back when the call is over.
+    fn take_room_of(&mut self, services: &mut Services, peer: &Peer) -> bool {
+        let taken = services.peer_calls.take(peer);
+        if taken {
+            self.peers.push(peer.id);
+        }
+        taken
     }
 
     fn add_caller(&mut self, services: &mut Services, flow: Flow, now: Moment) {
@@ -216,7 +230,8 @@ impl Call {
                 let parameter =
                     if transport.is_empty() { String::new() } else { format!(";transport={transport}") };
                 vec![Way {
-                    request_uri: format!("sip:{}@{host}{port}{parameter}", self.callee_user).into(),
+                    // Escaped anew: no number may smuggle a host of its own into the URI.
+                    request_uri: format!("sip:{}@{host}{port}{parameter}", Escaped(&self.callee_user)).into(),
                     destination: destination(services, hop),
                     route: Vec::new(),
                     end: WayEnd::Peer(Arc::clone(peer)),
@@ -345,7 +360,11 @@ impl Call {
 
     /// Starts a leg towards `way`: its ports first, then its INVITE.
     fn start_branch(&mut self, services: &mut Services, way: Way, now: Moment) {
+        // Devices that register while the call rings join without end otherwise, each with ports of its own.
         let Ok(index) = LegIndex::try_from(self.legs.len()) else { return };
+        if usize::from(index) > TARGETS_MAX {
+            return;
+        }
         let destination = way.destination;
         let session = self.new_session(services, index, destination.local().ip());
         let tag = LocalTag::new(&mut services.random);

@@ -61,7 +61,7 @@ impl Exchange {
     pub(super) fn ack(&mut self, ack: &Request, now: Moment) {
         let tag = ack.headers().to().ok().and_then(|to| to.tag().map(str::to_string));
         let end = tag.and_then(|tag| self.services.owners.dialog(&tag));
-        if let Some(end) = end {
+        if let Some(end) = end.filter(|end| !end.faces_caller) {
             self.with_call(end.call, |call, services| call.handle_ack(services, end.leg, ack, now));
         }
     }

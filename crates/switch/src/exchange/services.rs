@@ -23,6 +23,7 @@ use crate::{
     fact::{Fact, Refusal, What},
     lines::Lines,
     media::MediaCommand,
+    peer_calls::PeerCalls,
     registrar::Registrar,
     settings::Settings,
 };
@@ -45,6 +46,8 @@ pub struct Services {
     pub registrar: Registrar,
     /// All lines' states.
     pub lines: Lines,
+    /// How many calls each peer has.
+    pub peer_calls: PeerCalls,
     /// Tags, Call-IDs, session ids.
     pub random: Random,
     /// Who owns what.
