@@ -77,6 +77,10 @@ impl<T> Hunt<T> {
         match self.best {
             // §16.7 step 6: a 503 would say that the node itself is out of service.
             Some(StatusCode::SERVICE_UNAVAILABLE) => StatusCode::SERVER_INTERNAL_ERROR,
+            // Without the challenge or the contact of the device, which do not cross, these would be malformed
+            // (RFC 3261 §20.27, §20.44, §21.3): the caller can neither prove itself there nor go there.
+            Some(status) if matches!(status.as_u16(), 401 | 407) => StatusCode::FORBIDDEN,
+            Some(status) if status.is_redirection() => StatusCode::TEMPORARILY_UNAVAILABLE,
             Some(status) => status,
             None => StatusCode::TEMPORARILY_UNAVAILABLE,
         }
@@ -127,6 +131,10 @@ mod tests {
         assert_eq!(verdict_of(&[404, 480]), 404);
         assert_eq!(verdict_of(&[503]), 500);
         assert_eq!(verdict_of(&[]), 480);
+        // What says nothing without a header that does not cross is not passed on.
+        assert_eq!(verdict_of(&[407]), 403);
+        assert_eq!(verdict_of(&[401, 503]), 403);
+        assert_eq!(verdict_of(&[302, 503]), 480);
         let mut hunt = Hunt::new(vec![vec![1], vec![2]]);
         assert_eq!(hunt.next_group(), Some(vec![1]));
         hunt.refused(status(603));
