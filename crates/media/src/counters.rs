@@ -25,11 +25,13 @@ pub enum DropReason {
     Unprotectable,
     /// The host's network refused to send.
     SendFailed,
+    /// It would come back to us again and again: legs announced our own ports as theirs.
+    Circling,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Snapshot::dropped`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Stranger,
         Self::NotAuthentic,
         Self::Malformed,
@@ -40,6 +42,7 @@ impl DropReason {
         Self::NoDestination,
         Self::Unprotectable,
         Self::SendFailed,
+        Self::Circling,
     ];
 
     /// A label for metrics: lower case with underscores.
@@ -55,6 +58,7 @@ impl DropReason {
             Self::NoDestination => "no_destination",
             Self::Unprotectable => "unprotectable",
             Self::SendFailed => "send_failed",
+            Self::Circling => "circling",
         }
     }
 }

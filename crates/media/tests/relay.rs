@@ -9,7 +9,9 @@ use offhook_rtp::{
     srtp::{CryptoSuite, MasterKey, OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
     stun,
 };
-use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, StreamConfig, StreamCrypto};
+use offhook_switch::media::{
+    EndpointId, MediaCommand, MediaEvent, OpenError, RemoteMedia, StreamConfig, StreamCrypto,
+};
 
 /// An empty receiver report.
 const RR: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 9];
@@ -50,6 +52,37 @@ fn sound_and_reports_pass_both_ways_through_each_others_ports() {
     let snapshot = stage.handle.snapshot();
     assert_eq!((snapshot.packets_forwarded, snapshot.octets_forwarded), (101, 100 * 172 + 8));
     assert_eq!((snapshot.endpoints, snapshot.ports_in_use), (0, 0));
+}
+
+/// Goal: one packet does not occupy us for ever. Method: two calls whose legs announce the ports of each other's legs, so
+/// that what comes to any of them goes round all four.
+#[test]
+fn a_packet_does_not_go_round_in_a_circle_of_our_own_ports() {
+    let stage = Stage::new(8);
+    let stranger = Phone::new(1);
+    let ports: Vec<u16> = (1..=4).map(|endpoint| stage.open(endpoint, 1)[0]).collect();
+    let at = |port: u16| StreamConfig {
+        remote: Some(RemoteMedia { rtp: (LOCAL, port).into(), rtcp: (LOCAL, port + 1).into() }),
+        ..stranger.config()
+    };
+    // 1 and 2 are a call, 3 and 4 another; 2 sends to 3, and 4 to 1.
+    for (endpoint, remote) in [(1, 3), (2, 2), (3, 1), (4, 0)] {
+        stage.configure(endpoint, vec![at(ports[remote])]);
+    }
+    stage.bridge(1, 2);
+    stage.bridge(3, 4);
+    stage.settle();
+    for sequence_number in 0..10 {
+        stranger.say(ports[0], sequence_number);
+    }
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    let circling = || stage.handle.snapshot().dropped(DropReason::Circling);
+    while circling() < 10 && std::time::Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    let snapshot = stage.handle.snapshot();
+    assert!(snapshot.packets_forwarded <= 80, "{} packets", snapshot.packets_forwarded);
+    assert_eq!(snapshot.dropped(DropReason::Circling), 10);
 }
 
 #[test]

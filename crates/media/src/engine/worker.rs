@@ -1,6 +1,7 @@
 //! The media thread: waits for packets and commands, lets the relay decide, sends.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     net::{SocketAddr, UdpSocket},
@@ -29,6 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Names the bell of commands in the epoll set; no port has it, since port numbers end far below.
 const BELL: u64 = u64::MAX;
 
+/// Times that a packet may pass through us on its way. A call that a proxy sends back to us passes twice.
+const PASSES_MAX: usize = 8;
+
 /// A bound port.
 struct MediaSocket {
     socket: UdpSocket,
@@ -43,6 +47,8 @@ pub struct Worker {
     pool: PortPool,
     /// By [`PortId::index`].
     sockets: Vec<Option<MediaSocket>>,
+    /// Our own ports by their addresses.
+    places: BTreeMap<SocketAddr, PortId>,
     /// By the index of a pair's RTP port, halved.
     pairs: Vec<Option<PortPair>>,
     generation: u32,
@@ -73,6 +79,7 @@ impl Worker {
             config,
             pool,
             sockets: Vec::new(),
+            places: BTreeMap::new(),
             pairs: Vec::new(),
             generation: 0,
             epoll,
@@ -138,6 +145,9 @@ impl Worker {
                 continue;
             };
             match self.relay.handle_packet(port, source, self.batch.buffer(at), len, now) {
+                Verdict::Forward { to, .. } if self.circles(to) => {
+                    self.counters.count_drop(DropReason::Circling);
+                }
                 Verdict::Forward { through, to, len } => self.queue(&mut run, at, through, to, len),
                 Verdict::Answer { len } => {
                     self.queue(&mut run, at, port, source, len);
@@ -148,6 +158,13 @@ impl Worker {
             }
         }
         self.send(run);
+    }
+
+    /// Whether a packet to `to` would pass through ports of ours without end. RTP has no hop count: two calls whose legs
+    /// announce each other's ports would turn one packet round for ever.
+    fn circles(&self, to: SocketAddr) -> bool {
+        let onward = |to: &SocketAddr| self.relay.onward(*self.places.get(to)?);
+        std::iter::successors(Some(to), onward).nth(PASSES_MAX).is_some()
     }
 
     /// Packets that leave through the same port leave together.
@@ -257,6 +274,9 @@ impl Worker {
                 // The kernel is out of memory or watches: the port stays deaf, and the call ends by silence.
                 tracing::error!(%error, "cannot watch a media port");
             }
+            if let Ok(address) = socket.local_addr() {
+                self.places.insert(address, place);
+            }
             self.sockets[place.index()] = Some(MediaSocket { socket, generation });
         }
     }
@@ -266,8 +286,12 @@ impl Worker {
         let ports = if open > 0 { self.relay.open(endpoint, open, now) } else { Vec::new() };
         let Some(streams) = self.relay.close(endpoint) else { return };
         for [rtp, rtcp] in ports {
-            self.sockets[rtp.index()] = None;
-            self.sockets[rtcp.index()] = None;
+            for place in [rtp, rtcp] {
+                let closed = self.sockets[place.index()].take();
+                if let Some(address) = closed.and_then(|closed| closed.socket.local_addr().ok()) {
+                    self.places.remove(&address);
+                }
+            }
             if let Some(pair) = self.pairs[rtp.index() / 2].take() {
                 self.pool.give_back(pair, now);
             }

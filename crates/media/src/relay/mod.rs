@@ -238,6 +238,13 @@ impl Relay {
         Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
     }
 
+    /// Where what comes to `port` is sent on to now; `None` if nowhere.
+    pub fn onward(&self, port: PortId) -> Option<SocketAddr> {
+        let endpoint = self.slots.get(port.slot())?.as_ref()?;
+        let partner = self.slots.get(endpoint.partner?)?.as_ref()?;
+        partner.streams.get(port.stream())?.destination(port.component())
+    }
+
     /// Tells of bridges that have been silent too long, once each. Linear in the endpoints: for a tick per second.
     pub fn check_silence(&mut self, now: Instant, mut tell: impl FnMut(MediaEvent)) {
         let Some(limit) = self.silence else { return };

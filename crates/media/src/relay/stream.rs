@@ -245,6 +245,14 @@ impl Stream {
         Ok(Received::Answer(bytes.len()))
     }
 
+    /// Where a packet that leaves through this half goes now.
+    pub fn destination(&self, component: Component) -> Option<SocketAddr> {
+        match component {
+            Component::Rtp => self.media.destination(),
+            Component::Rtcp => self.control.destination(&self.media),
+        }
+    }
+
     /// Prepares the packet that is the first `len` bytes of `buffer` for the leg: through which of its ports, where
     /// to, and its new length.
     pub fn transmit(
