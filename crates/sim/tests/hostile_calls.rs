@@ -166,3 +166,30 @@ fn an_old_ack_does_not_acknowledge_a_new_answer() {
     assert!(ladder.contains(&"< 200 INVITE".to_string()), "{ladder:?}");
     assert!(world.phone(phones[0]).is_talking());
 }
+
+/// Goal: a request that is refused moves nothing. Method: a re-INVITE from another address asks for a session interval
+/// that is too short; then the other side hangs up.
+#[test]
+fn a_refused_request_from_elsewhere_does_not_take_a_leg_away() {
+    let config = WorldConfig::with_lines(1, &["101", "102"]);
+    let (mut world, phones) =
+        stage_with(config, vec![("101", Habits::default()), ("102", Habits::default())]);
+    world.act(phones[0], |phone, now| phone.call("102", now));
+    world.run_secs(5);
+    world.act(phones[0], |phone, now| phone.hold(0, true, now));
+    world.run_secs(2);
+    let ladder = &world.phone(phones[0]).ladder;
+    let last = ladder.iter().rfind(|step| step.to_string() == "> INVITE").expect("a re-INVITE");
+    let text = String::from_utf8(last.bytes.to_vec()).unwrap();
+    let again = text
+        .replacen("branch=z9hG4bK", "branch=z9hG4bKelsewhere", 1)
+        .replacen("CSeq: ", "CSeq: 9", 1)
+        .replacen("Max-Forwards:", "Supported: timer\r\nSession-Expires: 5\r\nMax-Forwards:", 1);
+    world.inject("192.0.2.99:5060".parse().unwrap(), Bytes::from(again));
+    world.run_secs(1);
+    let answers: Vec<_> = world.sent_nowhere.iter().map(|(_, bytes)| bytes.slice(..11)).collect();
+    assert_eq!(answers.last().map(|start| &start[..]), Some(&b"SIP/2.0 422"[..]));
+    world.act(phones[1], |phone, now| phone.hang_up(0, now));
+    world.run_secs(1);
+    assert!(world.phone(phones[0]).ladder_text().contains(&"< BYE".to_string()));
+}

@@ -66,7 +66,6 @@ impl Call {
         flow: Flow,
         now: Moment,
     ) {
-        self.leg(leg).destination = Destination::Flow(flow);
         let Some(other) = self.other(leg) else {
             // RFC 3311 §5.2: the INVITE's own exchange is not done yet.
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
@@ -97,6 +96,8 @@ impl Call {
         if busy && !bare {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
         }
+        // Only now: a request that is refused moves nothing (RFC 6141).
+        self.leg(leg).destination = Destination::Flow(flow);
         if self.is_refresh(leg, pending.request.method(), &description) {
             return self.answer_refresh(services, leg, &pending, now);
         }
