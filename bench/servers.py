@@ -55,6 +55,7 @@ websocket_sip = false
 body_max_bytes = 67108864
 [media]
 anchor = false
+ports = "20000-20999" # none of those that `free_port` gives
 [storage]
 data = "{self.directory}/data"
 [limits]
@@ -82,6 +83,14 @@ prefixes = [""]
 calls_max = 100000
 {lines}""")
         self.run([OFFHOOK, "serve"], cwd=self.directory)
+        try:
+            self.prepare()
+        except BaseException:
+            self.stop()
+            raise
+
+    def prepare(self):
+        """Waits until it is ready, and gives it its lines and peers."""
         process.wait_until(lambda: self.alive() and self.ready(), 30, "the node is ready")
         applied = subprocess.run(
             [OFFHOOK, "apply", "--yes", "site.toml"],
