@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use offhook_sim::{Habits, PhoneId, Reaction, World, WorldConfig};
 use offhook_switch::record::{EndCause, EndedBy};
-use stage::{assert_ended, assert_ladder, assert_settled, header_of, heard, stage, stage_with, the_record};
+use stage::{
+    assert_ended, assert_ladder, assert_settled, header_of, heard, pair, stage, stage_with, the_record,
+};
 
 fn answers_after(secs: u64) -> Habits {
     Habits::reacting(Reaction::Answer(Duration::from_secs(secs)))
@@ -192,4 +194,33 @@ fn a_line_takes_no_more_calls_than_it_may_have() {
     assert!(world.phone(phones[2]).ladder_text().contains(&"< 486 INVITE".to_string()));
     world.act(phones[0], |phone, now| phone.hang_up(0, now));
     assert_settled(&mut world);
+}
+
+/// RFC 3261 §13.2.2.4: a proxy behind a contact has forked, and a second device answers too: it is acknowledged and let
+/// go, the call with the first goes on.
+#[test]
+fn a_second_answer_on_one_branch_is_acknowledged_and_ended() {
+    let (mut world, anna, bert) =
+        pair(Habits::default(), Habits::reacting(Reaction::Answer(Duration::from_secs(1))));
+    world.act(anna, |phone, now| phone.call("102", now));
+    world.run_secs(3);
+    let of = |name| header_of(&world, bert, "< INVITE", name).unwrap();
+    let text = format!(
+        "SIP/2.0 200 OK\r\nVia: {}\r\nFrom: {}\r\nTo: {};tag=another\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+         Contact: <sip:other@{}>\r\nContent-Length: 0\r\n\r\n",
+        of("Via"),
+        of("From"),
+        of("To"),
+        of("Call-ID"),
+        of("CSeq"),
+        world.phone(bert).address
+    );
+    let from = world.phone(bert).address;
+    world.act(bert, |phone, _| phone.clear_ladder());
+    world.inject(from, bytes::Bytes::from(text));
+    world.run_secs(1);
+    assert_ladder(&world, bert, "< ACK | < BYE | > 481 BYE");
+    world.act(anna, |phone, now| phone.hang_up(0, now));
+    assert_settled(&mut world);
+    assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
 }

@@ -225,6 +225,9 @@ impl Call {
         response: &Response,
         now: Moment,
     ) {
+        if self.is_another_fork(index, response) {
+            return self.release_fork(services, index, response, now);
+        }
         let leg = &mut self.legs[usize::from(index)];
         if let Some(ack) = &leg.ack {
             services.layer.send_stateless(ack.clone(), leg.destination);
@@ -277,6 +280,37 @@ impl Call {
             self.legs[usize::from(index)].session.accept(sdp);
         }
         self.answer_caller(services, index, response, now);
+    }
+
+    /// Whether a 2xx comes from another device than the one that has answered this branch: a proxy on the way has forked
+    /// our INVITE, and both took the call.
+    fn is_another_fork(&self, index: LegIndex, response: &Response) -> bool {
+        let leg = &self.legs[usize::from(index)];
+        let answered = leg.ack.is_some() || leg.state == LegState::Up;
+        let tag = response.headers().to().ok().and_then(|to| to.tag());
+        let known = leg.dialog.as_ref().map(|dialog| &*dialog.state().remote_tag);
+        answered && known.is_some() && tag != known
+    }
+
+    /// RFC 3261 §13.2.2.4: every fork's 2xx is acknowledged, and a call that is not wanted is ended with a BYE.
+    fn release_fork(&mut self, services: &mut Services, index: LegIndex, response: &Response, now: Moment) {
+        let leg = &self.legs[usize::from(index)];
+        let Some(branch) = &leg.branch else { return };
+        let Ok(mut dialog) = Dialog::uac(response, &branch.call_id, leg.tag.as_str(), false) else { return };
+        let destination = leg.destination;
+        let transaction = services.layer.new_branch();
+        let via = services.via(&destination, transaction);
+        let ack = dialog.ack(branch.cseq, via, &mut services.buffer).finish();
+        services.layer.send_stateless(ack, destination);
+        let transaction = services.layer.new_branch();
+        let via = services.via(&destination, transaction);
+        let mut writer = dialog.request(&Method::Bye, via, &mut services.buffer);
+        writer.header(&HeaderName::Reason, ANSWERED_ELSEWHERE);
+        let bye = writer.finish();
+        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Release };
+        if let Err(error) = services.send_request(owner, &Method::Bye, &transaction, bye, destination, now) {
+            tracing::warn!(%error, "BYE to a fork not sent");
+        }
     }
 
     /// A device answered without a usable description: it is let go, the call fails.

@@ -246,7 +246,7 @@ impl Call {
             ClientUse::Refresh => self.refresh_answered(services, leg, status, Some(response), now),
             ClientUse::Relay => self.relay_answered(services, key, status, Some(response), now),
             ClientUse::Bye if status.is_final() => self.bye_ended(leg),
-            ClientUse::Prack | ClientUse::Bye => {}
+            ClientUse::Prack | ClientUse::Bye | ClientUse::Release => {}
         }
     }
 
@@ -268,7 +268,7 @@ impl Call {
             }
             ClientUse::Relay => self.relay_answered(services, key, status, None, now),
             ClientUse::Bye => self.bye_ended(leg),
-            ClientUse::Prack => {}
+            ClientUse::Prack | ClientUse::Release => {}
         }
     }
 

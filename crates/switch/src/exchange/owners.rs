@@ -70,6 +70,8 @@ pub enum ClientUse {
     Relay,
     /// A BYE.
     Bye,
+    /// A BYE to a fork that answered besides the one we talk to: nothing depends on its answer.
+    Release,
 }
 
 /// The owner of a client transaction.
