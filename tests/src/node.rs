@@ -297,7 +297,8 @@ pub fn binary() -> &'static Path {
         if let Some(given) = env::var_os("OFFHOOK_BIN") {
             return given.into();
         }
-        let built = Command::new(env!("CARGO")).args(["build", "--quiet", "--bin", "offhook"]).status();
+        let wanted = ["build", "--quiet", "--package", "offhook", "--bin", "offhook"];
+        let built = Command::new(env!("CARGO")).args(wanted).status();
         assert!(built.is_ok_and(|status| status.success()), "the binary does not build");
         let this = env::current_exe().expect("a running program has a path");
         // target/debug/deps/real_programs-1234 → target/debug/offhook
