@@ -1,4 +1,4 @@
-//! Kamailio as a peer's SIP server that speaks TLS on one side and UDP on the other.
+//! Kamailio as what stands around an exchange: a carrier's border with TLS, a phone's outbound proxy, a registrar's client.
 
 use std::{
     fs,
@@ -9,9 +9,9 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{ports, process::Running, wait};
+use crate::{node::password, ports, process::Running, wait};
 
-/// A running Kamailio: what comes over UDP goes to the node over TLS, and the other way round to a UDP server.
+/// A running Kamailio.
 #[derive(Debug)]
 pub struct Kamailio {
     directory: TempDir,
@@ -38,16 +38,33 @@ impl Kamailio {
         self.directory.path().join("certificate.pem")
     }
 
-    /// Starts it between the node's TLS address and a UDP server.
+    /// Starts it between the node's TLS address and a UDP server: what comes over UDP goes to the node over TLS, and the
+    /// other way round.
     pub fn start(&mut self, node_tls: SocketAddr, udp_server: SocketAddr) {
+        let configuration = border(self.directory.path(), self.udp, self.tls, node_tls, udp_server);
+        self.run(&configuration, self.tls.port());
+    }
+
+    /// Starts it as the outbound proxy of a phone: it answers the node's challenges in the name of `line`.
+    pub fn start_for_line(&mut self, line: &str, node: SocketAddr) {
+        let configuration = outbound_proxy(self.udp, node, line);
+        self.run(&configuration, self.udp.port());
+    }
+
+    /// Starts it in front of a UDP server that takes a call only after a registration under the same Call-ID.
+    pub fn start_registering(&mut self, server: SocketAddr) {
+        let configuration = registering_proxy(self.udp, server);
+        self.run(&configuration, self.udp.port());
+    }
+
+    fn run(&mut self, configuration: &str, port: u16) {
         let path = self.directory.path();
         let file = path.join("kamailio.cfg");
-        fs::write(&file, configuration(path, self.udp, self.tls, node_tls, udp_server)).expect("a file");
+        fs::write(&file, configuration).expect("a file");
         let mut command = Command::new("kamailio");
         command.arg("-f").arg(&file).args(["-DD", "-E", "-n", "1", "-m", "32", "-M", "4"]);
         command.arg("-w").arg(path).arg("-Y").arg(path);
         let process = self.process.insert(Running::start("kamailio", command, path));
-        let port = self.tls.port();
         let up =
             wait::within(wait::PATIENCE, || (ports::is_open(port) || !process.is_running()).then_some(()));
         assert!(up.is_some() && process.is_running(), "Kamailio did not start: {}", process.output());
@@ -68,13 +85,7 @@ impl Drop for Kamailio {
     }
 }
 
-fn configuration(
-    path: &Path,
-    udp: SocketAddr,
-    tls: SocketAddr,
-    node: SocketAddr,
-    server: SocketAddr,
-) -> String {
+fn border(path: &Path, udp: SocketAddr, tls: SocketAddr, node: SocketAddr, server: SocketAddr) -> String {
     let (path, ip) = (path.display(), tls.ip());
     format!(
         r#"#!KAMAILIO
@@ -124,4 +135,73 @@ request_route {{
 }}
 "#
     )
+}
+
+/// What the two proxies on UDP have in common.
+fn udp_proxy(udp: SocketAddr, next_hop: SocketAddr) -> String {
+    format!(
+        r#"#!KAMAILIO
+debug=1
+log_stderror=yes
+children=1
+disable_tcp=yes
+auto_aliases=no
+listen=udp:{udp}
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "siputils.so"
+loadmodule "maxfwd.so"
+loadmodule "uac.so"
+modparam("uac", "restore_mode", "none")
+modparam("uac", "auth_realm_avp", "$avp(realm)")
+modparam("uac", "auth_username_avp", "$avp(user)")
+modparam("uac", "auth_password_avp", "$avp(password)")
+request_route {{
+    if (!mf_process_maxfwd_header("10")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (!has_totag()) route(FIRST);
+    $du = "sip:{next_hop}";
+    t_relay();
+}}
+"#
+    )
+}
+
+fn outbound_proxy(udp: SocketAddr, node: SocketAddr, line: &str) -> String {
+    let password = password(line);
+    udp_proxy(udp, node)
+        + &format!(
+            r#"
+route[FIRST] {{
+    t_on_failure("CHALLENGED");
+}}
+failure_route[CHALLENGED] {{
+    if (!t_check_status("401|407")) exit;
+    $avp(realm) = $null;
+    $avp(user) = "{line}";
+    $avp(password) = "{password}";
+    if (uac_auth()) t_relay();
+}}
+"#
+        )
+}
+
+fn registering_proxy(udp: SocketAddr, server: SocketAddr) -> String {
+    udp_proxy(udp, server)
+        + &format!(
+            r#"
+route[FIRST] {{
+    if (method != "INVITE") return;
+    $uac_req(method) = "REGISTER";
+    $uac_req(ruri) = "sip:{server}";
+    $uac_req(furi) = "sip:kamailio@{udp}";
+    $uac_req(turi) = "sip:kamailio@{udp}";
+    $uac_req(callid) = $ci;
+    uac_req_send();
+}}
+"#
+        )
 }

@@ -42,6 +42,9 @@ pub struct SippRun {
 /// The tone that scenarios with `{{tone}}` send, Hz.
 pub const TONE_HZ: f64 = 440.0;
 
+/// How SIPp ends when at least one call failed.
+const CALLS_FAILED: i32 = 1;
+
 impl Sipp {
     /// A scenario that SIPp brings along.
     pub fn built_in(name: &'static str, local: IpAddr) -> Self {
@@ -199,6 +202,12 @@ impl SippRun {
                 .filter(|line| line.contains("error") || line.contains("Invalid"))
                 .collect::<String>()
         );
+    }
+
+    /// Waits for its end; some calls must have gone otherwise than the scenario says.
+    pub fn fails(&mut self) {
+        let status = self.process.wait(wait::PATIENCE * 3).and_then(|status| status.code());
+        assert_eq!(status, Some(CALLS_FAILED), "SIPp {}\n{}", self.name, self.trace());
     }
 
     /// All messages it sent and received, and its errors.
