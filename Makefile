@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: help run test bench setup-run setup-test docs
+.PHONY: help run test bench deny docs setup-run setup-test
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,6 +21,10 @@ bench: setup-test ## measure beside Kamailio; WHAT=calls or WHAT=registrations f
 
 docs: ## write the reference pages anew from the types
 	@UPDATE_DOCS=1 cargo test --quiet -p offhook-switch -p offhook-node -p offhook-api -p offhook -- reference_page
+
+deny: ## licences, bans and advisories of all libraries, by cargo-deny where it is installed
+	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing" >&2; echo "hint: cargo install --locked cargo-deny" >&2; exit 1; }
+	@cargo deny --workspace check --allow unmatched-skip
 
 setup-run:
 	@scripts/setup.sh run
