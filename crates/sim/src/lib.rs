@@ -19,6 +19,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bare;
 mod ladder;
 mod media;
 mod network;
@@ -28,6 +29,7 @@ mod setup;
 mod world;
 
 pub use self::{
+    bare::Bare,
     ladder::Step,
     media::SoundPacket,
     network::{Faults, PhoneId},

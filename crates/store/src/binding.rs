@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,10 +19,14 @@ use offhook_switch::{
     directory::LineId,
     fact::{StoredBinding, What},
 };
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{error::StoreError, record_row::placeholders, store::Store};
+use crate::{
+    error::StoreError,
+    rows::{self, Insert},
+    store::Store,
+};
 
 /// How long changes gather before they are written. Ten refreshes of one contact in that time are one row.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
@@ -35,9 +39,6 @@ const QUEUE_MAX: usize = 65_536;
 
 /// Changes of one transaction.
 const GROUP_MAX: usize = 16_384;
-
-/// Rows of one INSERT; see the record writer.
-const ROWS_PER_STATEMENT: usize = 64;
 
 /// A change of a binding.
 #[derive(Clone, Debug)]
@@ -93,9 +94,7 @@ impl Store {
                 }
             }
         }
-        for chunk in bound.chunks(ROWS_PER_STATEMENT) {
-            upsert(&mut transaction, chunk).await.map_err(failed)?;
-        }
+        upsert(&mut transaction, &bound).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
 
@@ -151,22 +150,15 @@ fn read_stretch(text: &str, bindings: &mut Vec<StoredBinding>) -> u32 {
     damaged
 }
 
-fn upsert_sql(rows: usize) -> Arc<str> {
-    let values = placeholders(rows, 4);
-    format!(
-        "INSERT INTO bindings (line_id, key, expires, binding) VALUES {values} \
-         ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding"
-    )
-    .into()
-}
-
 async fn upsert(connection: &mut SqliteConnection, bindings: &[&StoredBinding]) -> Result<(), sqlx::Error> {
-    static ONE: LazyLock<Arc<str>> = LazyLock::new(|| upsert_sql(1));
-    static MANY: LazyLock<Arc<str>> = LazyLock::new(|| upsert_sql(ROWS_PER_STATEMENT));
-    let (rows, sql) =
-        if bindings.len() == ROWS_PER_STATEMENT { (ROWS_PER_STATEMENT, &MANY) } else { (1, &ONE) };
-    for bindings in bindings.chunks(rows) {
-        let mut query = sqlx::query(AssertSqlSafe(Arc::clone(sql)));
+    static INSERT: Insert = Insert::new(4, |values| {
+        format!(
+            "INSERT INTO bindings (line_id, key, expires, binding) VALUES {values} \
+             ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding"
+        )
+    });
+    for bindings in rows::groups(bindings) {
+        let mut query = sqlx::query(INSERT.statement(bindings.len()));
         for binding in bindings {
             // Text, numbers and addresses always have a JSON form.
             let json = serde_json::to_string(binding).unwrap_or_default();

@@ -20,6 +20,7 @@ mod plan;
 mod record;
 mod record_row;
 mod record_writer;
+mod rows;
 mod secret_key;
 mod site;
 mod spec;

@@ -187,6 +187,10 @@ fn select(filter: &RecordFilter, rows: usize) -> QueryBuilder<Sqlite> {
     }
     if let Some(cause) = filter.cause {
         query.push(" AND cause = ").push_bind(cause_name(cause));
+        if cause != EndCause::HungUp {
+            // Says what SQLite cannot see in a bound value: the index of the rare causes will do.
+            query.push(" AND cause <> 'hung_up'");
+        }
     }
     if let Some(talk) = filter.talk_min {
         query.push(" AND talk_ms >= ").push_bind(i64::try_from(talk.as_millis()).unwrap_or(i64::MAX));

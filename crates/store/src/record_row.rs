@@ -1,7 +1,5 @@
 //! A call record as a row: what people filter by in columns, the legs in one JSON column.
 
-use std::fmt::Write;
-
 use offhook_base::{DataSubject, Personal, Purpose, UtcMillis};
 use offhook_switch::{
     media::StreamQuality,
@@ -16,15 +14,6 @@ pub const COLUMNS: &str = "id, tenant, caller, caller_name, callee, started, rin
 
 /// How many they are.
 pub const COLUMN_COUNT: usize = 15;
-
-/// `(?, ?, …), (?, ?, …)` for `rows` rows of `columns` columns.
-pub fn placeholders(rows: usize, columns: usize) -> String {
-    let mut text = String::with_capacity(rows * (2 * columns + 2));
-    for row in 0..rows {
-        let _ = write!(text, "{}(?{})", if row == 0 { "" } else { "," }, ",?".repeat(columns - 1));
-    }
-    text
-}
 
 /// A leg as it is written: the same as [`LegRecord`] with its personal data opened for the record.
 #[derive(Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Makes call records durable soon after the call, without ever making a call wait.
 //!
 //! Workers hand records over without blocking. One task gathers what comes within [`GATHER`], writes it in one
-//! transaction and waits until the disk has it (group commit): a record is safe from power loss some 10 to 30 ms after
-//! it was offered, well inside the 100 ms that are promised. Only then is it acknowledged.
+//! transaction and waits until the disk has it (group commit): a record is safe from power loss some 60 to 70 ms after
+//! it was offered, inside the 100 ms that are promised. Only then is it acknowledged.
 //!
 //! While the database fails (disk full), records wait in memory and are tried again. At most [`QUEUE_MAX`] wait; long
 //! before, [`RecordStatus::queued`] tells the node to admit no more calls, because a call that cannot be accounted for
@@ -11,19 +11,20 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use offhook_switch::record::CallRecord;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     error::StoreError,
-    record_row::{COLUMN_COUNT, COLUMNS, bind, encode_legs, placeholders},
+    record_row::{COLUMN_COUNT, COLUMNS, bind, encode_legs},
+    rows::{self, Insert},
     store::Store,
 };
 
@@ -31,17 +32,15 @@ use crate::{
 /// database may fail for 10 minutes.
 pub const QUEUE_MAX: usize = 65_536;
 
-/// How long the first record of a group waits for others. Longer would save flushes, shorter would not be noticed.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long the first record of a group waits for others. All records of a group share its flush and the pages of its
+/// indexes, so longer is cheaper; what is left of the 100 ms is for the disk.
+const GATHER: Duration = Duration::from_millis(60);
 
 /// Records of one transaction: some 50 ms of work, so that a backlog is worked off without one giant commit.
 const GROUP_MAX: usize = 2_048;
 
 /// First and longest pause between attempts while the database fails.
 const RETRY_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-
-/// Rows of one INSERT. A statement costs a message to SQLite's thread and back; this spreads it.
-const ROWS_PER_STATEMENT: usize = 32;
 
 /// How the writer fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -182,38 +181,24 @@ impl Store {
         let failed = self.record_database().failed();
         let mut writer = self.record_database().writer().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        for chunk in records.chunks(ROWS_PER_STATEMENT) {
-            insert_records(&mut transaction, chunk).await.map_err(failed)?;
-        }
+        insert_records(&mut transaction, records).await.map_err(failed)?;
         let lines: Vec<_> = records.iter().flat_map(|record| lines_of(record)).collect();
-        for chunk in lines.chunks(ROWS_PER_STATEMENT) {
-            insert_lines(&mut transaction, chunk).await.map_err(failed)?;
-        }
+        insert_lines(&mut transaction, &lines).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
-}
-
-/// A statement for one row and one for many: two, so that both stay prepared.
-fn statement(rows: usize, one: &LazyLock<Arc<str>>, many: &LazyLock<Arc<str>>) -> AssertSqlSafe<Arc<str>> {
-    AssertSqlSafe(Arc::clone(if rows == ROWS_PER_STATEMENT { many } else { one }))
-}
-
-fn insert_records_sql(rows: usize) -> Arc<str> {
-    let values = placeholders(rows, COLUMN_COUNT);
-    format!("INSERT INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING").into()
 }
 
 async fn insert_records(
     connection: &mut SqliteConnection,
     records: &[Arc<CallRecord>],
 ) -> Result<(), sqlx::Error> {
-    static ONE: LazyLock<Arc<str>> = LazyLock::new(|| insert_records_sql(1));
-    static MANY: LazyLock<Arc<str>> = LazyLock::new(|| insert_records_sql(ROWS_PER_STATEMENT));
-    let legs: Vec<_> = records.iter().map(|record| encode_legs(record)).collect();
-    let rows = if records.len() == ROWS_PER_STATEMENT { ROWS_PER_STATEMENT } else { 1 };
-    for (records, legs) in records.chunks(rows).zip(legs.chunks(rows)) {
-        let mut query = sqlx::query(statement(rows, &ONE, &MANY));
-        for (record, legs) in records.iter().zip(legs) {
+    static INSERT: Insert = Insert::new(COLUMN_COUNT, |values| {
+        format!("INSERT INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING")
+    });
+    for records in rows::groups(records) {
+        let legs: Vec<_> = records.iter().map(|record| encode_legs(record)).collect();
+        let mut query = sqlx::query(INSERT.statement(records.len()));
+        for (record, legs) in records.iter().zip(&legs) {
             query = bind(query, record, legs);
         }
         query.execute(&mut *connection).await?;
@@ -228,20 +213,15 @@ fn lines_of(record: &CallRecord) -> impl Iterator<Item = (&CallRecord, &str)> {
     lines.filter(move |line| seen.insert(*line)).map(move |line| (record, line))
 }
 
-fn insert_lines_sql(rows: usize) -> Arc<str> {
-    let values = placeholders(rows, 4);
-    format!("INSERT OR IGNORE INTO record_lines (line, tenant, started, record_id) VALUES {values}").into()
-}
-
 async fn insert_lines(
     connection: &mut SqliteConnection,
     lines: &[(&CallRecord, &str)],
 ) -> Result<(), sqlx::Error> {
-    static ONE: LazyLock<Arc<str>> = LazyLock::new(|| insert_lines_sql(1));
-    static MANY: LazyLock<Arc<str>> = LazyLock::new(|| insert_lines_sql(ROWS_PER_STATEMENT));
-    let rows = if lines.len() == ROWS_PER_STATEMENT { ROWS_PER_STATEMENT } else { 1 };
-    for lines in lines.chunks(rows) {
-        let mut query = sqlx::query(statement(rows, &ONE, &MANY));
+    static INSERT: Insert = Insert::new(4, |values| {
+        format!("INSERT OR IGNORE INTO record_lines (line, tenant, started, record_id) VALUES {values}")
+    });
+    for lines in rows::groups(lines) {
+        let mut query = sqlx::query(INSERT.statement(lines.len()));
         for (record, line) in lines {
             query = query.bind(*line).bind(&*record.tenant).bind(record.started.0).bind(record.id.as_str());
         }

@@ -22,8 +22,10 @@ const LOCK_FILE: &str = "lock";
 const SITE_MIGRATIONS: &[Migration] =
     &[Migration { version: 1, sql: include_str!("../migrations/site/0001_start.sql") }];
 
-const RECORDS_MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("../migrations/records/0001_start.sql") }];
+const RECORDS_MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/records/0001_start.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/records/0002_fewer_indexes.sql") },
+];
 
 /// All that outlives the process: configuration, bindings and tokens in `site.db`, records in `records.db`, the key for
 /// secrets in `secret.key`. Cloning it is cheap; the directory stays locked until the last clone is gone.
