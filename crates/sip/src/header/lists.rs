@@ -20,7 +20,7 @@ pub struct Values<'a> {
 
 impl<'a> Values<'a> {
     pub(super) fn of(headers: &'a Headers, name: HeaderName) -> Self {
-        Self { headers, lines: headers.slots.iter(), kind: name as u8, line: None }
+        Self { headers, lines: headers.slots_of(name), kind: name as u8, line: None }
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! [`Headers`] is like the thumb index of a dictionary: parsing a message cuts one notch per header line (kind, where the
 //! name is, where the value is) and copies nothing. An accessor walks the notches, a few dozen octets each, and
-//! looks into the text only where the kind fits.
+//! looks into the text only where the kind fits. What everybody asks for is taken apart once (`essentials`).
 
 mod auth;
 mod date;
+mod essentials;
 mod lists;
 mod name;
 mod name_addr;
@@ -25,9 +26,12 @@ pub use scan::unfold;
 pub use session::{CSeq, DialogRef, Event, RAck, Refresher, SessionExpires};
 pub use via::Via;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
+use bytestring::ByteString;
+
+use self::essentials::Essentials;
 
 /// Header lines of one message: a busy proxy chain makes about 60; more is an attack.
 pub const HEADERS_MAX: usize = 256;
@@ -78,46 +82,74 @@ pub(crate) struct Slot {
     pub(crate) kind: u8,
 }
 
-/// The header lines of a message, in order. Cloning copies the index, not the text.
+/// The header lines of a message, in order. Clones share index and text.
 #[derive(Clone)]
-pub struct Headers {
+pub struct Headers(Arc<Index>);
+
+struct Index {
+    /// The whole message.
     bytes: Bytes,
+    /// Its head, known to be UTF-8.
+    head: ByteString,
     slots: Vec<Slot>,
+    /// The known names that stand there once, and more than once, as [`HeaderName::bit`]s.
+    present: u128,
+    repeated: u128,
+    essentials: Essentials,
 }
 
 impl Headers {
     /// Slots that fit without growing: what a call's messages carry at most (about 20 lines of our own peers' INVITEs).
     pub(crate) const EXPECTED: usize = 24;
 
-    /// The octets of the head must be UTF-8 and the slots within them, as the parser guarantees.
-    pub(crate) const fn new(bytes: Bytes, slots: Vec<Slot>) -> Self {
-        Self { bytes, slots }
+    /// `head` is the text of the first octets of `bytes`; the slots are within it.
+    pub(crate) fn new(bytes: Bytes, head: ByteString, slots: Vec<Slot>) -> Self {
+        let (mut present, mut repeated) = (0, 0);
+        for name in slots.iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind)) {
+            repeated |= present & name.bit();
+            present |= name.bit();
+        }
+        let essentials = Essentials::read(&head, &slots);
+        Self(Arc::new(Index { bytes, head, slots, present, repeated, essentials }))
     }
 
     /// The whole message.
-    pub(crate) const fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    fn slots(&self) -> &[Slot] {
+        &self.0.slots
+    }
+
+    /// Most names that are asked for are not there: one look instead of a walk.
+    fn slots_of(&self, name: HeaderName) -> std::slice::Iter<'_, Slot> {
+        if self.contains(&name) { self.slots().iter() } else { [].iter() }
+    }
+
+    fn essentials(&self) -> (&Essentials, &str) {
+        (&self.0.essentials, &self.0.head)
     }
 
     /// Number of header lines.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots().len()
     }
 
     /// Whether there is no header line.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots().is_empty()
     }
 
     /// The value of the first line of that name as received, trimmed, folds included (see [`unfold`]).
     pub fn first(&self, name: &HeaderName) -> Option<&str> {
-        self.slots.iter().find(|slot| slot.kind == *name as u8).map(|slot| self.value(slot))
+        self.slots_of(*name).find(|slot| slot.kind == *name as u8).map(|slot| self.value(slot))
     }
 
     /// The values of all lines of that name, as [`Headers::first`] gives them.
     pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &str> + use<'_> {
         let kind = *name as u8;
-        self.slots.iter().filter(move |slot| slot.kind == kind).map(|slot| self.value(slot))
+        self.slots_of(*name).filter(move |slot| slot.kind == kind).map(|slot| self.value(slot))
     }
 
     /// All values of that name: every line, split at commas outside quotes and angle brackets (RFC 3261 §7.3.1). Empty
@@ -128,7 +160,7 @@ impl Headers {
 
     /// Whether a line of that name is there.
     pub fn contains(&self, name: &HeaderName) -> bool {
-        self.slots.iter().any(|slot| slot.kind == *name as u8)
+        self.0.present & name.bit() != 0
     }
 
     /// The first value of a header by its text, in any case: for names this crate does not know. Known ones are found too,
@@ -137,7 +169,7 @@ impl Headers {
         match HeaderName::parse(name) {
             Some(known) => self.first(&known),
             None => self
-                .slots
+                .slots()
                 .iter()
                 .find(|slot| slot.kind == name::NONE && self.name(slot).eq_ignore_ascii_case(name))
                 .map(|slot| self.value(slot)),
@@ -146,20 +178,23 @@ impl Headers {
 
     /// Every line in order: the name as received and its trimmed value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> + use<'_> {
-        self.slots.iter().map(|slot| (self.name(slot), self.value(slot)))
+        self.slots().iter().map(|slot| (self.name(slot), self.value(slot)))
     }
 
     /// Every line in order, with the known name if it has one.
     pub fn lines(&self) -> impl Iterator<Item = (Option<HeaderName>, &str, &str)> + use<'_> {
-        self.slots
+        self.slots()
             .iter()
             .map(|slot| (HeaderName::from_discriminant(slot.kind), self.name(slot), self.value(slot)))
     }
 
-    /// The first name of `set` (of [`HeaderName::bit`]s) that a second line has: one pass, whatever the size of the set.
+    /// The first name of `set` (of [`HeaderName::bit`]s) that a second line has.
     pub(crate) fn first_repeated(&self, set: u128) -> Option<HeaderName> {
+        if self.0.repeated & set == 0 {
+            return None;
+        }
         let mut seen = 0;
-        self.slots.iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind)).find(|name| {
+        self.slots().iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind)).find(|name| {
             let is_repeated = seen & set & name.bit() != 0;
             seen |= name.bit();
             is_repeated
@@ -175,17 +210,17 @@ impl Headers {
         self.text(slot.value_start as usize, slot.value_end as usize)
     }
 
-    /// The parser checked the head to be UTF-8 and cut it at ASCII octets, so neither fallback is ever taken; a wrong slot
-    /// shall still cost a header, not the process.
+    /// The parser cut at ASCII octets within the head, so the fallback is never taken; a wrong slot shall still cost a
+    /// header, not the process.
     pub(crate) fn text(&self, start: usize, end: usize) -> &str {
-        self.bytes.get(start..end).and_then(|octets| std::str::from_utf8(octets).ok()).unwrap_or_default()
+        self.0.head.get(start..end).unwrap_or_default()
     }
 }
 
 /// Names only: values are personal.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known = self.slots.iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind));
+        let known = self.slots().iter().filter_map(|slot| HeaderName::from_discriminant(slot.kind));
         f.debug_list().entries(known).finish()
     }
 }

@@ -132,7 +132,9 @@ impl HeaderName {
         let mut candidate = BUCKETS[bucket(first, text.len())];
         while candidate != NONE {
             let index = usize::from(candidate);
-            if SPELLINGS[index].0.as_bytes().eq_ignore_ascii_case(text) {
+            let spelling = SPELLINGS[index].0.as_bytes();
+            // Nearly everybody writes the canonical form.
+            if spelling == text || spelling.eq_ignore_ascii_case(text) {
                 return Self::from_discriminant(candidate);
             }
             candidate = CHAIN[index];

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
+    essentials::{AddressSpans, Span},
     params::{Params, split_params},
     scan::{delta_seconds, take_quoted, trim, trim_start, unescape_quoted, unfold},
 };
@@ -17,6 +18,7 @@ pub struct NameAddr<'a> {
     pub uri: &'a str,
     /// The header's parameters (not the URI's).
     pub params: Params<'a>,
+    tag: Option<&'a str>,
 }
 
 impl<'a> NameAddr<'a> {
@@ -25,8 +27,7 @@ impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a str) -> Option<Self> {
         let value = trim(value);
         if let Some((display, rest)) = take_quoted(value) {
-            let (uri, params) = bracketed(trim_start(rest))?;
-            return Some(Self { display: Some(display), uri, params });
+            return Some(Self { display: Some(display), ..bracketed(trim_start(rest))? });
         }
         if let Some(start) = memchr::memchr(b'<', value.as_bytes()) {
             let (display, rest) = value.split_at(start);
@@ -34,8 +35,8 @@ impl<'a> NameAddr<'a> {
             if display.bytes().any(|octet| matches!(octet, b'"' | b',' | b';' | b'>' | b'@')) {
                 return None;
             }
-            let (uri, params) = bracketed(rest)?;
-            return Some(Self { display: Some(display).filter(|display| !display.is_empty()), uri, params });
+            let display = Some(display).filter(|display| !display.is_empty());
+            return Some(Self { display, ..bracketed(rest)? });
         }
         // Without brackets all parameters are the header's, and `,` `;` `?` cannot be the URI's (RFC 3261 §20.10).
         let (uri, params) = split_params(value);
@@ -43,7 +44,38 @@ impl<'a> NameAddr<'a> {
         if memchr::memchr2(b'?', b',', uri.as_bytes()).is_some() || !is_uri_text(uri) {
             return None;
         }
-        Some(Self { display: None, uri, params: Params::parse(params)? })
+        Self::bare(uri, params)
+    }
+
+    fn bare(uri: &'a str, params: &'a str) -> Option<Self> {
+        let mut tag = None;
+        let params = Params::parse_noting(params, |name, value| {
+            if name.eq_ignore_ascii_case("tag") {
+                tag.get_or_insert(value);
+            }
+        })?;
+        Some(Self { display: None, uri, params, tag: tag.flatten() })
+    }
+
+    /// Where its parts are in `head`, of which it is a piece.
+    pub(super) fn spans(&self, head: &str) -> AddressSpans {
+        let span = |part| Span::of(part, head);
+        AddressSpans {
+            display: self.display.map(span),
+            uri: span(self.uri),
+            params: span(self.params.as_str()),
+            tag: self.tag.map(span),
+        }
+    }
+
+    /// The address whose parts are there in `head`.
+    pub(super) fn at(spans: &AddressSpans, head: &'a str) -> Self {
+        Self {
+            display: spans.display.map(|display| display.text(head)),
+            uri: spans.uri.text(head),
+            params: Params::checked(spans.params.text(head)),
+            tag: spans.tag.map(|tag| tag.text(head)),
+        }
     }
 
     /// The display name without quotes, escapes and folds; `None` if there is none or it is empty.
@@ -66,8 +98,8 @@ impl<'a> NameAddr<'a> {
     }
 
     /// The `tag` parameter (RFC 3261 §19.3).
-    pub fn tag(&self) -> Option<&'a str> {
-        self.params.value("tag")
+    pub const fn tag(&self) -> Option<&'a str> {
+        self.tag
     }
 
     /// A header parameter: `None` if absent, `Some(None)` without value; a quoted value keeps its quotes.
@@ -77,16 +109,18 @@ impl<'a> NameAddr<'a> {
 }
 
 /// `<uri>` and parameters.
-fn bracketed(text: &str) -> Option<(&str, Params<'_>)> {
-    let (uri, params) = text.strip_prefix('<')?.split_once('>')?;
+fn bracketed(text: &str) -> Option<NameAddr<'_>> {
+    let text = text.strip_prefix('<')?;
+    let end = memchr::memchr(b'>', text.as_bytes())?;
+    let uri = &text[..end];
     is_uri_text(uri).then_some(())?;
-    Some((uri, Params::parse(params)?))
+    NameAddr::bare(uri, &text[end + 1..])
 }
 
 /// Looks like a URI: has a scheme and no white space. A fold inside would end up in a request line.
 fn is_uri_text(uri: &str) -> bool {
-    uri.find(':').is_some_and(|colon| colon > 0)
-        && !uri.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"'))
+    memchr::memchr(b':', uri.as_bytes()).is_some_and(|colon| colon > 0)
+        && uri.bytes().all(|octet| crate::uri::is_uri_octet(octet) || octet == 0x7f)
 }
 
 /// Writes it back with brackets around the URI, as received otherwise.

@@ -2,9 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::scan::{
-    is_lws, is_token_octet, take_quoted, take_token, top_level, trim, trim_start, unescape_quoted,
-};
+use super::scan::{take_quoted, take_token, top_level, trim, trim_start, unescape_quoted};
 
 /// Parameters one header value may carry: more is an attack, the longest we know of carry about 20.
 pub const PARAMS_MAX: usize = 64;
@@ -19,10 +17,16 @@ pub struct Params<'a> {
 impl<'a> Params<'a> {
     /// Checks `raw`: white space, then nothing or `;` parameter, as often as [`PARAMS_MAX`].
     pub(crate) fn parse(raw: &'a str) -> Option<Self> {
+        Self::parse_noting(raw, |_, _| ())
+    }
+
+    /// As [`Params::parse`]; `note` sees each parameter on the way.
+    pub(crate) fn parse_noting(raw: &'a str, mut note: impl FnMut(&'a str, Option<&'a str>)) -> Option<Self> {
         let raw = trim(raw);
         let (mut rest, mut count) = (raw, 0);
         while !rest.is_empty() {
-            let (_, after) = take_param(rest.strip_prefix(';')?)?;
+            let ((name, value), after) = take_param(rest.strip_prefix(';')?)?;
+            note(name, value);
             rest = after;
             count += 1;
             if count > PARAMS_MAX {
@@ -30,6 +34,11 @@ impl<'a> Params<'a> {
             }
         }
         Some(Self { raw })
+    }
+
+    /// Those that [`Params::parse`] has found good before.
+    pub(super) const fn checked(raw: &'a str) -> Self {
+        Self { raw }
     }
 
     /// The parameters as received, from the first `;` on; empty if there are none.
@@ -117,8 +126,18 @@ fn ends_here(rest: &str) -> bool {
 /// Token and host octets, and those that phones write unquoted although the grammar forbids it (`/`, `@`, `<urn:...>`,
 /// UTF-8): they harm nobody as long as nothing that separates is among them.
 const fn is_value_octet(octet: u8) -> bool {
-    is_token_octet(octet) || !(is_lws(octet) || octet < 0x20 || matches!(octet, b';' | b',' | b'"' | 0x7f))
+    VALUE[octet as usize]
 }
+
+const VALUE: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        table[octet] = octet > b' ' as usize && !matches!(octet as u8, b';' | b',' | b'"' | 0x7f);
+        octet += 1;
+    }
+    table
+};
 
 /// Cuts `value` where its parameters begin: at the first `;` outside quotes and brackets.
 pub(crate) fn split_params(value: &str) -> (&str, &str) {

@@ -56,7 +56,13 @@ pub(crate) const fn is_lws(octet: u8) -> bool {
 
 /// `text` without white space at both ends.
 pub(crate) fn trim(text: &str) -> &str {
-    // By octets: white space is ASCII, and most values have none, so the letters need not be decoded.
+    // By octets: white space is ASCII, so the letters need not be decoded. Most values have none.
+    if let [first, .., last] = text.as_bytes()
+        && !is_lws(*first)
+        && !is_lws(*last)
+    {
+        return text;
+    }
     let end = text.bytes().rposition(|octet| !is_lws(octet)).map_or(0, |last| last + 1);
     trim_start(&text[..end])
 }
@@ -91,10 +97,18 @@ pub(crate) fn take_quoted(text: &str) -> Option<(&str, &str)> {
 
 /// A decimal number that fits; `None` for anything else, signs included.
 pub(crate) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
-    if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
+    if text.is_empty() {
         return None;
     }
-    T::try_from(text.parse::<u64>().ok()?).ok()
+    let mut sum: u64 = 0;
+    for octet in text.bytes() {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum.checked_mul(10)?.checked_add(digit.into())?;
+    }
+    T::try_from(sum).ok()
 }
 
 /// Seconds as RFC 3261 §20.19 wants them read: a number above 2^32-1 counts as 2^32-1; `None` if it is no number.
@@ -167,20 +181,16 @@ impl<'a> Iterator for Split<'a> {
 ///
 /// A quote or bracket that is never closed runs to the end: nothing after it is taken for a separator.
 pub(crate) fn top_level(text: &str, separator: u8) -> Option<usize> {
-    let (mut quoted, mut bracketed, mut escaped) = (false, false, false);
-    for (index, octet) in text.bytes().enumerate() {
-        match octet {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' if !bracketed => quoted = !quoted,
-            _ if quoted => {}
-            b'<' => bracketed = true,
-            b'>' => bracketed = false,
-            _ if octet == separator && !bracketed => return Some(index),
-            _ => {}
-        }
+    let octets = text.as_bytes();
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr3(separator, b'"', b'<', &octets[from..])?;
+        from = match octets[at] {
+            b'"' => text.len() - take_quoted(&text[at..])?.1.len(),
+            b'<' => at + 1 + memchr::memchr(b'>', &octets[at..])?,
+            _ => return Some(at),
+        };
     }
-    None
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
     DigestCredentials, Event, HeaderError, HeaderName, Headers, HistoryEntry, MediaType, NameAddr, RAck,
     Reason, SessionExpires, Tokens, VALUES_MAX, Via, Warning,
     date::parse_date,
-    scan::{Split, delta_seconds, is_call_id, number, top_level, trim},
+    scan::{Split, delta_seconds, number, trim},
 };
 
 /// What every request and response carries (RFC 3261 §8.1.1).
@@ -17,9 +17,8 @@ impl Headers {
     /// # Errors
     /// Missing or malformed; empty elements in its line count as malformed.
     pub fn via(&self) -> Result<Via<'_>, HeaderError> {
-        let line = self.required(HeaderName::Via)?;
-        let top = &line[..top_level(line, b',').unwrap_or(line.len())];
-        Via::parse(top).ok_or(HeaderError::Malformed(HeaderName::Via))
+        let (essentials, head) = self.essentials();
+        Ok(Via::at(&essentials.via?, head))
     }
 
     /// Every Via value from top to bottom.
@@ -34,7 +33,8 @@ impl Headers {
     /// # Errors
     /// Missing or malformed.
     pub fn from(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.required_with(HeaderName::From, NameAddr::parse)
+        let (essentials, head) = self.essentials();
+        Ok(NameAddr::at(&essentials.from?, head))
     }
 
     /// To.
@@ -42,7 +42,8 @@ impl Headers {
     /// # Errors
     /// Missing or malformed.
     pub fn to(&self) -> Result<NameAddr<'_>, HeaderError> {
-        self.required_with(HeaderName::To, NameAddr::parse)
+        let (essentials, head) = self.essentials();
+        Ok(NameAddr::at(&essentials.to?, head))
     }
 
     /// Call-ID.
@@ -50,7 +51,8 @@ impl Headers {
     /// # Errors
     /// Missing or malformed.
     pub fn call_id(&self) -> Result<&str, HeaderError> {
-        self.required_with(HeaderName::CallId, |text| is_call_id(text).then_some(text))
+        let (essentials, head) = self.essentials();
+        Ok(essentials.call_id?.text(head))
     }
 
     /// CSeq.
@@ -58,7 +60,9 @@ impl Headers {
     /// # Errors
     /// Missing or malformed; a number that does not fit 32 bits is malformed.
     pub fn cseq(&self) -> Result<CSeq<'_>, HeaderError> {
-        self.required_with(HeaderName::CSeq, CSeq::parse)
+        let (essentials, head) = self.essentials();
+        let (number, method) = essentials.cseq?;
+        Ok(CSeq { number, method: method.text(head) })
     }
 
     /// Max-Forwards, 0..=255; `None` if absent or malformed.
@@ -346,18 +350,6 @@ impl Headers {
 }
 
 impl Headers {
-    fn required(&self, name: HeaderName) -> Result<&str, HeaderError> {
-        self.first(&name).ok_or(HeaderError::Missing(name))
-    }
-
-    fn required_with<'a, T>(
-        &'a self,
-        name: HeaderName,
-        parse: impl FnOnce(&'a str) -> Option<T>,
-    ) -> Result<T, HeaderError> {
-        parse(self.required(name)?).ok_or(HeaderError::Malformed(name))
-    }
-
     fn optional_with<'a, T>(
         &'a self,
         name: HeaderName,

@@ -3,10 +3,11 @@
 use std::{fmt, net::IpAddr};
 
 use super::{
+    essentials::{Span, ViaSpans},
     params::Params,
     scan::{number, take_token, trim, trim_start},
 };
-use crate::{transport::Transport, uri::is_host};
+use crate::{transport::Transport, uri::is_host, write::Value};
 
 /// The prefix of a branch that is unique by RFC 3261 §8.1.1.7.
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -21,6 +22,8 @@ pub struct Via<'a> {
     host: &'a str,
     port: Option<u16>,
     params: Params<'a>,
+    branch: Option<&'a str>,
+    rport: Option<Option<u16>>,
 }
 
 impl<'a> Via<'a> {
@@ -38,7 +41,51 @@ impl<'a> Via<'a> {
         }
         let (sent_by, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
         let (host, port) = sent_by_parts(trim(sent_by))?;
-        Some(Self { protocol: (name, version), transport, host, port, params: Params::parse(params)? })
+        let (mut branch, mut rport) = (None, None);
+        let params = Params::parse_noting(params, |name, value| {
+            if name.eq_ignore_ascii_case("branch") {
+                branch.get_or_insert(value);
+            } else if name.eq_ignore_ascii_case("rport") {
+                rport.get_or_insert(value.and_then(number));
+            }
+        })?;
+        Some(Self {
+            protocol: (name, version),
+            transport,
+            host,
+            port,
+            params,
+            branch: branch.flatten(),
+            rport,
+        })
+    }
+
+    /// Where its parts are in `head`, of which it is a piece.
+    pub(super) fn spans(&self, head: &str) -> ViaSpans {
+        let span = |part| Span::of(part, head);
+        ViaSpans {
+            name: span(self.protocol.0),
+            version: span(self.protocol.1),
+            transport: span(self.transport),
+            host: span(self.host),
+            port: self.port,
+            params: span(self.params.as_str()),
+            branch: self.branch.map(span),
+            rport: self.rport,
+        }
+    }
+
+    /// The Via whose parts are there in `head`.
+    pub(super) fn at(spans: &ViaSpans, head: &'a str) -> Self {
+        Self {
+            protocol: (spans.name.text(head), spans.version.text(head)),
+            transport: spans.transport.text(head),
+            host: spans.host.text(head),
+            port: spans.port,
+            params: Params::checked(spans.params.text(head)),
+            branch: spans.branch.map(|branch| branch.text(head)),
+            rport: spans.rport,
+        }
     }
 
     /// Whether the protocol is `SIP/2.0`.
@@ -67,8 +114,8 @@ impl<'a> Via<'a> {
     }
 
     /// The branch.
-    pub fn branch(&self) -> Option<&'a str> {
-        self.params.value("branch")
+    pub const fn branch(&self) -> Option<&'a str> {
+        self.branch
     }
 
     /// The branch, if it begins with the magic cookie and holds more than that: else the transaction is matched by the rules of
@@ -86,8 +133,8 @@ impl<'a> Via<'a> {
     }
 
     /// RFC 3581: `None` without `rport`, `Some(None)` when it asks for the port, `Some(Some(port))` when it tells it.
-    pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.get("rport").map(|value| value.and_then(number))
+    pub const fn rport(&self) -> Option<Option<u16>> {
+        self.rport
     }
 
     /// The `maddr` parameter.
@@ -107,8 +154,36 @@ impl<'a> Via<'a> {
 
     /// Writes the value with `received` and `rport` set as a server must before it answers or forwards (RFC 3261 §18.2.1,
     /// RFC 3581 §4): `received` where the source differs from the host or `rport` was asked for.
-    pub fn stamped(self, source: std::net::SocketAddr) -> StampedVia<'a> {
-        StampedVia { via: self, source }
+    pub(crate) fn write_stamped(&self, source: std::net::SocketAddr, line: &mut Value<'_>) {
+        line.text(self.protocol.0).text("/").text(self.protocol.1).text("/").text(self.transport);
+        line.text(" ").text(self.host);
+        if let Some(port) = self.port {
+            line.text(":").number(port.into());
+        }
+        let source_ip = source.ip().to_canonical();
+        let host = self.host.trim_matches(['[', ']']);
+        let is_plain = self.rport.is_none() && host.parse() == Ok(source_ip);
+        if is_plain && !self.params.contains("received") {
+            line.text(self.params.as_str());
+            return;
+        }
+        for (name, value) in self.params.iter() {
+            match value {
+                _ if name.eq_ignore_ascii_case("received") => {}
+                _ if name.eq_ignore_ascii_case("rport") => {
+                    line.text(";").text(name).text("=").number(source.port().into());
+                }
+                Some(value) => {
+                    line.text(";").text(name).text("=").text(value);
+                }
+                None => {
+                    line.text(";").text(name);
+                }
+            }
+        }
+        if !is_plain {
+            line.text(";received=").ip(source_ip);
+        }
     }
 
     fn write_protocol_and_sent_by(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,34 +222,6 @@ impl fmt::Debug for Via<'_> {
     }
 }
 
-/// See [`Via::stamped`].
-#[derive(Clone, Copy)]
-pub struct StampedVia<'a> {
-    via: Via<'a>,
-    source: std::net::SocketAddr,
-}
-
-impl fmt::Display for StampedVia<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { via, source } = self;
-        via.write_protocol_and_sent_by(f)?;
-        let wants_rport = via.rport().is_some();
-        for (name, value) in via.params.iter() {
-            match value {
-                _ if name.eq_ignore_ascii_case("received") => {}
-                _ if name.eq_ignore_ascii_case("rport") => write!(f, ";{name}={}", source.port())?,
-                Some(value) => write!(f, ";{name}={value}")?,
-                None => write!(f, ";{name}")?,
-            }
-        }
-        let host = via.host.trim_matches(['[', ']']);
-        if wants_rport || host.parse::<IpAddr>().ok() != Some(source.ip().to_canonical()) {
-            write!(f, ";received={}", source.ip().to_canonical())?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -190,8 +237,10 @@ mod tests {
 
     #[test]
     fn the_source_is_stamped_when_asked_for_or_when_it_differs() {
-        let stamp =
-            |text: &str, source: &str| Via::parse(text).unwrap().stamped(source.parse().unwrap()).to_string();
+        let stamp = |text: &str, source: &str| {
+            let via = Via::parse(text).unwrap();
+            Value::written(|line| via.write_stamped(source.parse().unwrap(), line))
+        };
         assert_eq!(
             stamp("SIP/2.0/UDP 10.1.1.1:4540;rport;branch=z9hG4bKkjshdyff", "192.0.2.1:9988"),
             "SIP/2.0/UDP 10.1.1.1:4540;rport=9988;branch=z9hG4bKkjshdyff;received=192.0.2.1"

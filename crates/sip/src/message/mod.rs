@@ -68,7 +68,7 @@ impl Message {
     }
 
     /// The octets it was read from.
-    pub const fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &Bytes {
         self.headers().bytes()
     }
 }
@@ -92,7 +92,7 @@ impl Range {
     }
 }
 
-/// A request. Cloning copies the index of its headers, not the text.
+/// A request. Clones share headers and text.
 #[derive(Clone)]
 pub struct Request {
     method: Method,
@@ -137,7 +137,7 @@ impl Request {
     }
 
     /// The octets it was read from.
-    pub const fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &Bytes {
         self.headers.bytes()
     }
 
@@ -161,7 +161,9 @@ impl Request {
         status: StatusCode,
         to_tag: Option<&str>,
     ) -> MessageWriter<'b> {
-        self.respond_because(buf, status, status.default_reason(), to_tag)
+        let mut writer = MessageWriter::response(buf, status, None);
+        writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.source);
+        writer
     }
 
     /// As [`Request::respond`], with a reason phrase of its own.
@@ -178,7 +180,7 @@ impl Request {
     }
 }
 
-/// A response. Cloning copies the index of its headers, not the text.
+/// A response. Clones share headers and text.
 #[derive(Clone)]
 pub struct Response {
     status: StatusCode,
@@ -214,7 +216,7 @@ impl Response {
     }
 
     /// The octets it was read from.
-    pub const fn bytes(&self) -> &Bytes {
+    pub fn bytes(&self) -> &Bytes {
         self.headers.bytes()
     }
 }

@@ -1,6 +1,7 @@
 //! From octets to a message: one pass over the head, one notch per header line.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use memchr::{memchr, memchr2};
 
 use super::{
@@ -48,10 +49,11 @@ pub(super) fn message(bytes: Bytes) -> Result<Message, ParseError> {
         .map_err(|_| Fault::Encoding)
         .and_then(|line| start_line(line, start))
         .map_err(ParseError::Dropped)?;
-    let mut index = Index { slots: Vec::with_capacity(Headers::EXPECTED), fault: None, body: 0 };
-    index.read(octets, line_end);
-    let Index { slots, fault, body } = index;
-    let headers = Headers::new(bytes, slots);
+    let slots = Vec::with_capacity(Headers::EXPECTED);
+    let mut index = Index { slots, fault: None, body: 0, head: ByteString::new() };
+    index.read(&bytes, line_end);
+    let Index { slots, fault, body, head } = index;
+    let headers = Headers::new(bytes, head, slots);
     let (fault, body) = match fault {
         Some(fault) => (Some(fault), Range::default()),
         None => match body_range(&headers, body) {
@@ -138,11 +140,13 @@ struct Index {
     fault: Option<Fault>,
     /// Where the body begins.
     body: usize,
+    /// The head as text.
+    head: ByteString,
 }
 
 impl Index {
     /// Reads all header lines; `line_end` is where the start line's text ends.
-    fn read(&mut self, octets: &[u8], line_end: usize) {
+    fn read(&mut self, octets: &Bytes, line_end: usize) {
         let mut at = line_end;
         loop {
             // `at` stands on the end of a line: CR LF must follow.
@@ -173,12 +177,13 @@ impl Index {
             }
         }
         let head_end = if self.body > 0 { self.body } else { at.min(octets.len()) };
-        if std::str::from_utf8(&octets[..head_end]).is_err() {
+        self.head = ByteString::try_from(octets.slice(..head_end)).unwrap_or_else(|_| {
             self.fail(Fault::Encoding);
             self.slots.retain(|slot| {
                 std::str::from_utf8(&octets[slot.name_start as usize..slot.value_end as usize]).is_ok()
             });
-        }
+            readable(&octets[..head_end]).into()
+        });
     }
 
     /// Reads one line with its folds; answers where its text ends.
@@ -199,6 +204,16 @@ impl Index {
     fn fail(&mut self, fault: Fault) {
         self.fault.get_or_insert(fault);
     }
+}
+
+/// `head` with `?` for each octet that makes no UTF-8, so that every other one stays in its place.
+fn readable(head: &[u8]) -> String {
+    let mut text = String::with_capacity(head.len());
+    for chunk in head.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    text
 }
 
 fn line_text_end(octets: &[u8], start: usize) -> usize {

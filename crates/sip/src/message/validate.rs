@@ -70,21 +70,27 @@ fn common(headers: &Headers) -> Result<(), Fault> {
     for (name, address) in [(HeaderName::From, headers.from()?), (HeaderName::To, headers.to()?)] {
         address.parsed_uri().map_err(|_| HeaderError::Malformed(name))?;
     }
-    let mut count = 0;
-    for via in headers.vias() {
-        count += 1;
-        if count > VIAS_MAX {
-            return Err(HeaderError::TooMany(HeaderName::Via).into());
-        }
-        if !via?.is_sip_2() {
-            return Err(HeaderError::Malformed(HeaderName::Via).into());
-        }
-    }
-    if count == 0 {
-        return Err(HeaderError::Missing(HeaderName::Via).into());
-    }
+    vias(headers)?;
     for contact in headers.contacts()?.as_slice() {
         contact.name_addr.parsed_uri().map_err(|_| HeaderError::Malformed(HeaderName::Contact))?;
+    }
+    Ok(())
+}
+
+/// All are well-formed and speak SIP/2.0.
+fn vias(headers: &Headers) -> Result<(), HeaderError> {
+    let malformed = HeaderError::Malformed(HeaderName::Via);
+    // The topmost one is taken apart already, and mostly the only one.
+    if !headers.via()?.is_sip_2() {
+        return Err(malformed);
+    }
+    for (index, via) in headers.vias().enumerate().skip(1) {
+        if index == VIAS_MAX {
+            return Err(HeaderError::TooMany(HeaderName::Via));
+        }
+        if !via?.is_sip_2() {
+            return Err(malformed);
+        }
     }
     Ok(())
 }

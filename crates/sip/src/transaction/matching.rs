@@ -4,9 +4,10 @@
 //! is kept or compared. With a million transactions alive a false match has a probability below 2^-88, and nobody
 //! without the secret can construct one.
 
-use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use offhook_base::Random;
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
     header::{CSeq, HeaderError, HeaderName, Via},
@@ -83,15 +84,21 @@ impl<'a> Facts<'a> {
 }
 
 /// Makes match keys.
-#[derive(Debug)]
 pub(crate) struct Matcher {
-    secrets: [u128; 2],
+    /// SipHash-1-3 of 128 bits under the layer's secret, before the first octet.
+    keyed: SipHasher13,
+}
+
+/// The secret stays hidden.
+impl std::fmt::Debug for Matcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Matcher(***)")
+    }
 }
 
 impl Matcher {
     pub fn new(random: &mut Random) -> Self {
-        let mut secret = || u128::from(random.next_u64()) << 64 | u128::from(random.next_u64());
-        Self { secrets: [secret(), secret()] }
+        Self { keyed: SipHasher13::new_with_keys(random.next_u64(), random.next_u64()) }
     }
 
     /// For a client transaction: the branch we minted, and the method, because a CANCEL shares its INVITE's branch.
@@ -131,18 +138,14 @@ impl Matcher {
     }
 
     pub fn key(&self, kind: Kind, number: u32, parts: &[&str]) -> MatchKey {
-        let [first, second] = self.secrets.map(|secret| {
-            // Secret first: to the outside, a keyed function.
-            let mut hasher = DefaultHasher::new();
-            hasher.write_u128(secret);
-            hasher.write_u8(kind as u8);
-            hasher.write_u32(number);
-            for part in parts {
-                hasher.write(part.as_bytes());
-                hasher.write_u8(0xff); // no text contains it, so parts cannot run into each other
-            }
-            hasher.finish()
-        });
-        MatchKey(first, second)
+        // Secret first: to the outside, a keyed function.
+        let mut hasher = self.keyed;
+        hasher.write_u64(u64::from(number) << 8 | kind as u64);
+        for part in parts {
+            hasher.write(part.as_bytes());
+            hasher.write_u8(0xff); // no text contains it, so parts cannot run into each other
+        }
+        let hash = hasher.finish128();
+        MatchKey(hash.h1, hash.h2)
     }
 }

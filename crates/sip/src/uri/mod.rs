@@ -7,7 +7,7 @@ mod parse;
 
 pub use build::OwnedUri;
 pub use escape::{Escaped, unescape};
-pub(crate) use parse::is_host;
+pub(crate) use parse::{is_host, is_uri_octet};
 
 use std::{borrow::Cow, fmt};
 

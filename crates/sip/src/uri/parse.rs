@@ -2,16 +2,44 @@
 
 use super::{Scheme, URI_BYTES_MAX, URI_PARAMS_MAX, Uri, UriError, escape::is_well_escaped};
 
+/// What may stand in a URI at all.
+const URI_OCTET: [bool; 256] = {
+    let mut table = [true; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        table[octet] = octet > b' ' as usize && !matches!(octet as u8, b'<' | b'>' | b'"' | 0x7f);
+        octet += 1;
+    }
+    table
+};
+
+/// Whether `octet` may stand in a URI: printable, and none of the signs that end one.
+pub(crate) const fn is_uri_octet(octet: u8) -> bool {
+    URI_OCTET[octet as usize]
+}
+
+/// What host names are made of. `_` is no letter of theirs, but of many real ones.
+const HOST_OCTET: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut octet = 0;
+    while octet < table.len() {
+        table[octet] = (octet as u8).is_ascii_alphanumeric() || matches!(octet as u8, b'-' | b'.' | b'_');
+        octet += 1;
+    }
+    table
+};
+
 pub(super) fn uri(text: &str) -> Result<Uri<'_>, UriError> {
     if text.len() > URI_BYTES_MAX {
         return Err(UriError::TooLong);
     }
-    let (scheme, opaque) = text.split_once(':').ok_or(UriError::Scheme)?;
+    let colon = memchr::memchr(b':', text.as_bytes()).ok_or(UriError::Scheme)?;
+    let (scheme, opaque) = (&text[..colon], &text[colon + 1..]);
     if !is_scheme(scheme) {
         return Err(UriError::Scheme);
     }
     // Outside printable octets nothing is allowed; UTF-8 is let through because phones write it unescaped.
-    if opaque.bytes().any(|octet| octet <= b' ' || matches!(octet, b'<' | b'>' | b'"' | 0x7f)) {
+    if !opaque.bytes().all(is_uri_octet) {
         return Err(UriError::Octet);
     }
     match Scheme::parse(scheme) {
@@ -29,21 +57,21 @@ fn sip<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Result<Uri<'a>, UriError> {
     }
     // Neither a host, a parameter nor a header may hold a bare `@`, so the first one ends the user part, whatever
     // `;` or `?` stand before it.
-    let (userinfo, rest) = match opaque.split_once('@') {
+    let (userinfo, rest) = match cut(opaque, b'@') {
         Some((userinfo, rest)) => (Some(userinfo), rest),
         None => (None, opaque),
     };
     if memchr::memchr(b'@', rest.as_bytes()).is_some() {
         return Err(UriError::User);
     }
-    let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':')) {
+    let (user, password) = match userinfo.map(|userinfo| cut(userinfo, b':')) {
         Some(Some((user, password))) => (Some(user), Some(password)),
         _ => (userinfo, None),
     };
     if user.is_some_and(str::is_empty) {
         return Err(UriError::User);
     }
-    let (rest, headers) = rest.split_once('?').unwrap_or((rest, ""));
+    let (rest, headers) = cut(rest, b'?').unwrap_or((rest, ""));
     let (hostport, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
     let (host, port) = host_port(hostport)?;
     check_params(params)?;
@@ -68,6 +96,12 @@ fn tel(opaque: &str) -> Result<Uri<'_>, UriError> {
     Ok(Uri { user: Some(number), params, ..bare(Scheme::Tel, opaque) })
 }
 
+/// `text` before and behind the first `separator`, an ASCII octet.
+fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = memchr::memchr(separator, text.as_bytes())?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
 const fn bare<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Uri<'a> {
     Uri { scheme, user: None, password: None, host: "", port: None, params: "", headers: "", opaque }
 }
@@ -88,7 +122,7 @@ pub(crate) fn host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
             None => return Err(UriError::Host),
         }
     } else {
-        match text.split_once(':') {
+        match cut(text, b':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),
         }
@@ -103,16 +137,19 @@ pub(crate) fn host_port(text: &str) -> Result<(&str, Option<u16>), UriError> {
     Ok((host, port))
 }
 
-/// An IPv6 reference in brackets, or a name or IPv4 address. `_` is no letter of a host name, but of many real ones.
+/// An IPv6 reference in brackets, or a name or IPv4 address.
 pub(crate) fn is_host(host: &str) -> bool {
     if let Some(inside) = host.strip_prefix('[') {
         return inside.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
-    !host.is_empty() && host.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._".contains(&octet))
+    !host.is_empty() && host.bytes().all(|octet| HOST_OCTET[usize::from(octet)])
 }
 
 /// `params` is empty or begins with `;`; each parameter has a name, and a value behind each `=`.
 fn check_params(params: &str) -> Result<(), UriError> {
+    if params.is_empty() {
+        return Ok(());
+    }
     let mut count = 0;
     for param in params.split(';').skip(1) {
         let (name, value) = param.split_once('=').unwrap_or((param, "-"));

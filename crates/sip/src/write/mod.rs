@@ -5,13 +5,13 @@
 
 use std::{
     fmt::{self, Write},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    header::{HeaderName, Headers, Via, scan},
+    header::{HeaderName, Headers, scan},
     message::{Method, StatusCode},
 };
 
@@ -40,16 +40,19 @@ impl<'b> MessageWriter<'b> {
 
     /// Begins a response; `reason` `None` writes the usual phrase.
     pub fn response(buf: &'b mut BytesMut, status: StatusCode, reason: Option<&str>) -> Self {
-        Self::response_with(buf, status, reason.unwrap_or(status.default_reason()))
+        let writer = Self::begin(buf);
+        writer.buf.put_slice(b"SIP/2.0 ");
+        let reason = reason.unwrap_or(status.default_reason());
+        Value(writer.buf).number(status.as_u16().into()).text(" ").text(reason);
+        writer.buf.put_slice(b"\r\n");
+        writer
     }
 
     /// Begins a response whose reason phrase is made on the spot.
     pub fn response_with(buf: &'b mut BytesMut, status: StatusCode, reason: impl fmt::Display) -> Self {
-        let mut writer = Self::begin(buf);
+        let writer = Self::begin(buf);
         writer.buf.put_slice(b"SIP/2.0 ");
-        writer.text(status);
-        writer.buf.put_u8(b' ');
-        writer.text(reason);
+        Value(writer.buf).number(status.as_u16().into()).text(" ").display(reason);
         writer.buf.put_slice(b"\r\n");
         writer
     }
@@ -57,6 +60,22 @@ impl<'b> MessageWriter<'b> {
     /// Adds a header line.
     pub fn header(&mut self, name: &HeaderName, value: impl fmt::Display) -> &mut Self {
         self.line(name.as_str(), value)
+    }
+
+    /// Adds a header line whose value is a text: as [`MessageWriter::header`], without the detour of formatting.
+    pub fn header_str(&mut self, name: &HeaderName, value: &str) -> &mut Self {
+        self.header_with(name, |line| {
+            line.text(value);
+        })
+    }
+
+    /// Adds a header line whose value `write` puts together.
+    pub fn header_with(&mut self, name: &HeaderName, write: impl FnOnce(&mut Value<'_>)) -> &mut Self {
+        self.buf.put_slice(name.as_str().as_bytes());
+        self.buf.put_slice(b": ");
+        write(&mut Value(self.buf));
+        self.buf.put_slice(b"\r\n");
+        self
     }
 
     /// Adds a header line of any name. A name that is no token is left out, with its value: no peer could read it.
@@ -102,7 +121,10 @@ impl<'b> MessageWriter<'b> {
     pub fn finish(&mut self) -> Bytes {
         debug_assert!(!self.finished, "a message is finished once");
         self.finished = true;
-        self.line("Content-Length", self.body.len());
+        let length = self.body.len() as u64;
+        self.header_with(&HeaderName::ContentLength, |line| {
+            line.number(length);
+        });
         self.buf.put_slice(b"\r\n");
         self.buf.put_slice(self.body);
         match self.start {
@@ -119,7 +141,7 @@ impl<'b> MessageWriter<'b> {
     fn line(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
         self.buf.put_slice(name.as_bytes());
         self.buf.put_slice(b": ");
-        self.text(value);
+        Value(self.buf).display(value);
         self.buf.put_slice(b"\r\n");
         self
     }
@@ -132,8 +154,8 @@ impl<'b> MessageWriter<'b> {
         self.buf.put_slice(b"\r\n");
     }
 
-    fn text(&mut self, value: impl fmt::Display) {
-        self.sanitized(value, b'\r', b" ");
+    fn text(&mut self, text: &str) {
+        put_sanitized(self.buf, text, b'\r', b" ");
     }
 
     fn sanitized(&mut self, value: impl fmt::Display, also: u8, replacement: &'static [u8]) {
@@ -183,18 +205,110 @@ impl<'b> MessageWriter<'b> {
     /// All Via lines, the topmost value stamped with where the request came from.
     fn copy_vias(&mut self, headers: &Headers, source: Option<SocketAddr>) {
         for (index, line) in headers.all(&HeaderName::Via).enumerate() {
-            let end = scan::top_level(line, b',').unwrap_or(line.len());
-            let top = (index == 0).then(|| Some(Via::parse(&line[..end])?.stamped(source?))).flatten();
-            match top {
-                Some(top) => {
+            match (headers.via(), source) {
+                (Ok(via), Some(source)) if index == 0 => {
+                    let end = scan::top_level(line, b',').unwrap_or(line.len());
                     self.buf.put_slice(b"Via: ");
-                    self.text(top);
+                    via.write_stamped(source, &mut Value(self.buf));
                     self.buf.put_slice(&line.as_bytes()[end..]);
                     self.buf.put_slice(b"\r\n");
                 }
-                None => self.verbatim("Via", line),
+                _ => self.verbatim("Via", line),
             }
         }
+    }
+}
+
+/// Adds `text` with `replacement` for `also` and for what would end a line.
+fn put_sanitized(buf: &mut BytesMut, text: &str, also: u8, replacement: &[u8]) {
+    let is_bad = |octet: u8| ENDS_LINE[usize::from(octet)] || octet == also;
+    if !text.bytes().any(is_bad) {
+        buf.put_slice(text.as_bytes());
+        return;
+    }
+    for octet in text.bytes() {
+        if is_bad(octet) {
+            buf.put_slice(replacement);
+        } else {
+            buf.put_u8(octet);
+        }
+    }
+}
+
+/// CR, LF and NUL.
+const ENDS_LINE: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'\r' as usize] = true;
+    table[b'\n' as usize] = true;
+    table[0] = true;
+    table
+};
+
+/// A header value under construction, for what is made of several parts.
+pub struct Value<'b>(&'b mut BytesMut);
+
+impl Value<'_> {
+    /// What `write` writes, for tests.
+    #[cfg(test)]
+    pub(crate) fn written(write: impl FnOnce(&mut Value<'_>)) -> String {
+        let mut buf = BytesMut::new();
+        write(&mut Value(&mut buf));
+        String::from_utf8(buf.to_vec()).expect("only text is written")
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        put_sanitized(self.0, text, b'\r', b" ");
+        self
+    }
+
+    /// Adds a number in decimal digits.
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut rest = number;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.0.put_slice(&digits[start..]);
+        self
+    }
+
+    /// Adds an address, IPv6 without brackets.
+    pub fn ip(&mut self, ip: IpAddr) -> &mut Self {
+        match ip {
+            IpAddr::V4(ip) => {
+                for (index, octet) in ip.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        self.text(".");
+                    }
+                    self.number(octet.into());
+                }
+                self
+            }
+            IpAddr::V6(ip) => self.display(ip),
+        }
+    }
+
+    /// Adds `host:port`, an IPv6 address in brackets.
+    pub fn socket_address(&mut self, address: SocketAddr) -> &mut Self {
+        match address.ip() {
+            ip @ IpAddr::V4(_) => self.ip(ip),
+            ip @ IpAddr::V6(_) => self.text("[").ip(ip).text("]"),
+        };
+        self.text(":").number(address.port().into())
+    }
+
+    /// Adds whatever can be shown.
+    pub fn display(&mut self, value: impl fmt::Display) -> &mut Self {
+        // A Display that fails writes what it wrote so far: the line ends there, the message stays whole.
+        let _ = write!(Sanitizer { buf: self.0, also: b'\r', replacement: b" " }, "{value}");
+        self
     }
 }
 
@@ -207,18 +321,7 @@ struct Sanitizer<'a> {
 
 impl Write for Sanitizer<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_bad = |octet: u8| matches!(octet, b'\r' | b'\n' | 0) || octet == self.also;
-        if !text.bytes().any(is_bad) {
-            self.buf.put_slice(text.as_bytes());
-            return Ok(());
-        }
-        for octet in text.bytes() {
-            if is_bad(octet) {
-                self.buf.put_slice(self.replacement);
-            } else {
-                self.buf.put_u8(octet);
-            }
-        }
+        put_sanitized(self.buf, text, self.also, self.replacement);
         Ok(())
     }
 }
