@@ -1,14 +1,15 @@
 //! Writing requests within a dialog (§12.2.1.1).
 
-use std::fmt;
-
 use bytes::BytesMut;
 use offhook_base::HostPort;
 
 use super::{Dialog, DialogState};
 use crate::{
-    header::HeaderName, header::NameAddr, message::Method, transport::Transport, uri::Uri,
-    write::MessageWriter,
+    header::{HeaderName, NameAddr},
+    message::Method,
+    transport::Transport,
+    uri::Uri,
+    write::{HeaderValue, Line, MessageWriter},
 };
 
 /// A Via value of ours. Over UDP it asks for `rport` (RFC 3581): the answer comes back through a NAT.
@@ -22,11 +23,15 @@ pub struct OutgoingVia<'a> {
     pub branch: &'a str,
 }
 
-impl fmt::Display for OutgoingVia<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl HeaderValue for OutgoingVia<'_> {
+    fn write(&self, line: &mut Line<'_>) {
         let Self { transport, sent_by, branch } = self;
-        write!(f, "SIP/2.0/{} {sent_by};branch={branch}", transport.via_token())?;
-        if transport.is_reliable() { Ok(()) } else { f.write_str(";rport") }
+        line.text("SIP/2.0/").text(transport.via_token()).text(" ");
+        sent_by.write(line);
+        line.text(";branch=").text(branch);
+        if !transport.is_reliable() {
+            line.text(";rport");
+        }
     }
 }
 
@@ -45,7 +50,7 @@ impl Dialog {
     pub fn request<'b>(
         &mut self,
         method: &Method,
-        via: impl fmt::Display,
+        via: impl HeaderValue,
         buffer: &'b mut BytesMut,
     ) -> MessageWriter<'b> {
         // §8.1.1.5 keeps the number below 2^31; reaching that takes a request per second for 68 years.
@@ -55,7 +60,7 @@ impl Dialog {
 
     /// Writes the ACK of a 2xx to our INVITE with number `cseq` (§13.2.2.4): like a request, but with that number, and
     /// with a branch of its own. The caller adds the answer if the 2xx brought the offer.
-    pub fn ack<'b>(&self, cseq: u32, via: impl fmt::Display, buffer: &'b mut BytesMut) -> MessageWriter<'b> {
+    pub fn ack<'b>(&self, cseq: u32, via: impl HeaderValue, buffer: &'b mut BytesMut) -> MessageWriter<'b> {
         self.write(&Method::Ack, cseq, via, buffer)
     }
 
@@ -63,7 +68,7 @@ impl Dialog {
         &self,
         method: &Method,
         cseq: u32,
-        via: impl fmt::Display,
+        via: impl HeaderValue,
         buffer: &'b mut BytesMut,
     ) -> MessageWriter<'b> {
         let DialogState { route_set, remote_target, .. } = &self.state;
@@ -80,17 +85,23 @@ impl Dialog {
             writer.header(&HeaderName::Route, format_args!("<{remote_target}>"));
         }
         self.write_parties(&mut writer);
-        writer.header(&HeaderName::CSeq, format_args!("{cseq} {}", method.as_str()));
+        writer.header_with(&HeaderName::CSeq, |line| {
+            line.number(cseq.into()).text(" ").text(method.as_str());
+        });
         writer
     }
 
     fn write_parties(&self, writer: &mut MessageWriter<'_>) {
         let DialogState { call_id, local_tag, remote_tag, local_party, remote_party, .. } = &self.state;
-        writer.header(&HeaderName::From, format_args!("{local_party};tag={local_tag}"));
-        if remote_tag.is_empty() {
-            writer.header(&HeaderName::To, remote_party);
-        } else {
-            writer.header(&HeaderName::To, format_args!("{remote_party};tag={remote_tag}"));
+        for (name, party, tag) in
+            [(HeaderName::From, local_party, local_tag), (HeaderName::To, remote_party, remote_tag)]
+        {
+            writer.header_with(&name, |line| {
+                line.text(party);
+                if !tag.is_empty() {
+                    line.text(";tag=").text(tag);
+                }
+            });
         }
         writer.header(&HeaderName::CallId, call_id);
     }

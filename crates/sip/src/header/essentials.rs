@@ -32,6 +32,8 @@ impl Span {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Essentials {
     pub(super) via: Result<ViaSpans, HeaderError>,
+    /// There is no other Via value.
+    pub(super) via_alone: bool,
     pub(super) from: Result<AddressSpans, HeaderError>,
     pub(super) to: Result<AddressSpans, HeaderError>,
     pub(super) call_id: Result<Span, HeaderError>,
@@ -78,11 +80,12 @@ impl Essentials {
             let address = required(value, name, NameAddr::parse)?;
             Ok(address.spans(head))
         };
+        let comma = via.and_then(|line| top_level(line, b','));
+        let lines = slots.iter().filter(|slot| slot.kind == HeaderName::Via as u8).count();
         Self {
-            via: required(via, HeaderName::Via, |line| {
-                Via::parse(&line[..top_level(line, b',').unwrap_or(line.len())])
-            })
-            .map(|via| via.spans(head)),
+            via: required(via, HeaderName::Via, |line| Via::parse(&line[..comma.unwrap_or(line.len())]))
+                .map(|via| via.spans(head)),
+            via_alone: comma.is_none() && lines == 1,
             from: address(from, HeaderName::From),
             to: address(to, HeaderName::To),
             call_id: required(call_id, HeaderName::CallId, |text| {

@@ -21,6 +21,13 @@ impl Headers {
         Ok(Via::at(&essentials.via?, head))
     }
 
+    /// The Via values below the topmost one.
+    pub(crate) fn further_vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
+        // Mostly there are none: the topmost one is not taken apart again to find that out.
+        let (essentials, _) = self.essentials();
+        (!essentials.via_alone).then(|| self.vias().skip(1)).into_iter().flatten()
+    }
+
     /// Every Via value from top to bottom.
     pub fn vias(&self) -> impl Iterator<Item = Result<Via<'_>, HeaderError>> {
         self.all(&HeaderName::Via)

@@ -7,7 +7,7 @@ use super::{
     params::Params,
     scan::{number, take_token, trim, trim_start},
 };
-use crate::{transport::Transport, uri::is_host, write::Value};
+use crate::{transport::Transport, uri::is_host, write::Line};
 
 /// The prefix of a branch that is unique by RFC 3261 §8.1.1.7.
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -154,7 +154,7 @@ impl<'a> Via<'a> {
 
     /// Writes the value with `received` and `rport` set as a server must before it answers or forwards (RFC 3261 §18.2.1,
     /// RFC 3581 §4): `received` where the source differs from the host or `rport` was asked for.
-    pub(crate) fn write_stamped(&self, source: std::net::SocketAddr, line: &mut Value<'_>) {
+    pub(crate) fn write_stamped(&self, source: std::net::SocketAddr, line: &mut Line<'_>) {
         line.text(self.protocol.0).text("/").text(self.protocol.1).text("/").text(self.transport);
         line.text(" ").text(self.host);
         if let Some(port) = self.port {
@@ -239,7 +239,7 @@ mod tests {
     fn the_source_is_stamped_when_asked_for_or_when_it_differs() {
         let stamp = |text: &str, source: &str| {
             let via = Via::parse(text).unwrap();
-            Value::written(|line| via.write_stamped(source.parse().unwrap(), line))
+            Line::written(|line| via.write_stamped(source.parse().unwrap(), line))
         };
         assert_eq!(
             stamp("SIP/2.0/UDP 10.1.1.1:4540;rport;branch=z9hG4bKkjshdyff", "192.0.2.1:9988"),

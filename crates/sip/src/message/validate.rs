@@ -80,12 +80,11 @@ fn common(headers: &Headers) -> Result<(), Fault> {
 /// All are well-formed and speak SIP/2.0.
 fn vias(headers: &Headers) -> Result<(), HeaderError> {
     let malformed = HeaderError::Malformed(HeaderName::Via);
-    // The topmost one is taken apart already, and mostly the only one.
     if !headers.via()?.is_sip_2() {
         return Err(malformed);
     }
-    for (index, via) in headers.vias().enumerate().skip(1) {
-        if index == VIAS_MAX {
+    for (index, via) in headers.further_vias().enumerate() {
+        if index + 1 == VIAS_MAX {
             return Err(HeaderError::TooMany(HeaderName::Via));
         }
         if !via?.is_sip_2() {

@@ -48,7 +48,7 @@ fn write_sibling(
     let number = headers.cseq()?.number;
     let mut writer = MessageWriter::request(buffer, method, invite.uri());
     writer.header(&HeaderName::Via, top_via);
-    writer.header(&HeaderName::MaxForwards, 70);
+    writer.header(&HeaderName::MaxForwards, 70_u8);
     for route in headers.all(&HeaderName::Route) {
         writer.header(&HeaderName::Route, route);
     }

@@ -1,15 +1,12 @@
 //! One row of the layer's table: a machine, where its messages go, and when it wants to be woken.
 
-use std::net::SocketAddr;
-
-use bytes::Bytes;
 use offhook_base::Instant;
 
 use super::{
     invite_client::InviteClient, invite_server::InviteServer, matching::MatchKey,
     non_invite_client::NonInviteClient, non_invite_server::NonInviteServer,
 };
-use crate::transport::Destination;
+use crate::{message::Request, transport::Destination};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -37,8 +34,8 @@ pub(super) enum Role {
     InviteServer {
         machine: InviteServer,
         arrival: Arrival,
-        /// Kept until the first answer: a 100 is built from it and its source.
-        invite: Option<(Bytes, SocketAddr)>,
+        /// Kept until the first answer: a 100 is built from it.
+        invite: Option<Request>,
     },
     NonInviteServer {
         machine: NonInviteServer,

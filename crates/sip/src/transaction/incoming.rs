@@ -177,7 +177,7 @@ impl TransactionLayer {
             Method::Invite => Role::InviteServer {
                 machine: InviteServer::new(reliable, self.config.trying_after, now),
                 arrival,
-                invite: self.config.trying_after.map(|_| (request.bytes().clone(), flow.remote)),
+                invite: self.config.trying_after.map(|_| request.clone()),
             },
             method => Role::NonInviteServer {
                 machine: NonInviteServer::new(reliable, &self.config.timers, now),

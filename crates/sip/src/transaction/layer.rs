@@ -24,7 +24,7 @@ use super::{
     timers::{TimerConfig, TimerQueue},
 };
 use crate::{
-    message::{Message, Method, Response, StatusCode},
+    message::{Method, Response, StatusCode},
     transport::{Destination, Flow, Transport},
 };
 
@@ -57,6 +57,9 @@ impl Default for LayerConfig {
         }
     }
 }
+
+/// The room that the layer's own messages are written in: some ten of them.
+const SCRATCH_BYTES: usize = 4 * 1024;
 
 /// The branches of RFC 3261 begin with this (§8.1.1.7).
 const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -144,7 +147,7 @@ impl TransactionLayer {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             random,
-            scratch: BytesMut::new(),
+            scratch: BytesMut::with_capacity(SCRATCH_BYTES),
         }
     }
 
@@ -548,17 +551,8 @@ impl TransactionLayer {
         else {
             return;
         };
-        let trying = invite.take().and_then(|(invite, source)| match Message::parse(invite) {
-            Ok(Message::Request(mut invite)) => {
-                invite.set_source(source);
-                Some(invite.respond(&mut self.scratch, StatusCode::TRYING, None).finish())
-            }
-            _ => None,
-        });
-        let Some(trying) = trying else {
-            self.counters.unbuildable += 1;
-            return;
-        };
+        let Some(invite) = invite.take() else { return };
+        let trying = invite.respond(&mut self.scratch, StatusCode::TRYING, None).finish();
         let step =
             machine.handle_input(invite_server::Input::Respond(StatusCode::TRYING, trying), &timers, now);
         self.apply_invite_server(key, step, now);

@@ -3,10 +3,11 @@
 //! Nothing written can add a header line: CR, LF and NUL in any name, value, URI or reason become spaces, whoever made
 //! them. Only [`MessageWriter::copy_from`] and its kin keep the folds of a received line, which the parser has checked.
 
-use std::{
-    fmt::{self, Write},
-    net::{IpAddr, SocketAddr},
-};
+mod line;
+
+pub use line::{HeaderValue, Line};
+
+use std::net::SocketAddr;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -28,12 +29,10 @@ pub struct MessageWriter<'b> {
 
 impl<'b> MessageWriter<'b> {
     /// Begins a request.
-    pub fn request(buf: &'b mut BytesMut, method: &Method, uri: impl fmt::Display) -> Self {
-        let mut writer = Self::begin(buf);
-        writer.text(method.as_str());
-        writer.buf.put_u8(b' ');
-        // A space in a URI would end it.
-        writer.sanitized(uri, b' ', b"%20");
+    pub fn request(buf: &'b mut BytesMut, method: &Method, uri: impl HeaderValue) -> Self {
+        let writer = Self::begin(buf);
+        Line::new(writer.buf).text(method.as_str()).text(" ");
+        uri.write(&mut Line::uri(writer.buf));
         writer.buf.put_slice(b" SIP/2.0\r\n");
         writer
     }
@@ -43,43 +42,40 @@ impl<'b> MessageWriter<'b> {
         let writer = Self::begin(buf);
         writer.buf.put_slice(b"SIP/2.0 ");
         let reason = reason.unwrap_or(status.default_reason());
-        Value(writer.buf).number(status.as_u16().into()).text(" ").text(reason);
+        Line::new(writer.buf).number(status.as_u16().into()).text(" ").text(reason);
         writer.buf.put_slice(b"\r\n");
         writer
     }
 
     /// Begins a response whose reason phrase is made on the spot.
-    pub fn response_with(buf: &'b mut BytesMut, status: StatusCode, reason: impl fmt::Display) -> Self {
+    pub fn response_with(
+        buf: &'b mut BytesMut,
+        status: StatusCode,
+        reason: impl std::fmt::Display,
+    ) -> Self {
         let writer = Self::begin(buf);
         writer.buf.put_slice(b"SIP/2.0 ");
-        Value(writer.buf).number(status.as_u16().into()).text(" ").display(reason);
+        Line::new(writer.buf).number(status.as_u16().into()).text(" ").display(reason);
         writer.buf.put_slice(b"\r\n");
         writer
     }
 
     /// Adds a header line.
-    pub fn header(&mut self, name: &HeaderName, value: impl fmt::Display) -> &mut Self {
+    pub fn header(&mut self, name: &HeaderName, value: impl HeaderValue) -> &mut Self {
         self.line(name.as_str(), value)
     }
 
-    /// Adds a header line whose value is a text: as [`MessageWriter::header`], without the detour of formatting.
-    pub fn header_str(&mut self, name: &HeaderName, value: &str) -> &mut Self {
-        self.header_with(name, |line| {
-            line.text(value);
-        })
-    }
-
     /// Adds a header line whose value `write` puts together.
-    pub fn header_with(&mut self, name: &HeaderName, write: impl FnOnce(&mut Value<'_>)) -> &mut Self {
+    pub fn header_with(&mut self, name: &HeaderName, write: impl FnOnce(&mut Line<'_>)) -> &mut Self {
         self.buf.put_slice(name.as_str().as_bytes());
         self.buf.put_slice(b": ");
-        write(&mut Value(self.buf));
+        write(&mut Line::new(self.buf));
         self.buf.put_slice(b"\r\n");
         self
     }
 
     /// Adds a header line of any name. A name that is no token is left out, with its value: no peer could read it.
-    pub fn header_text(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+    pub fn header_text(&mut self, name: &str, value: impl HeaderValue) -> &mut Self {
         if scan::is_token(name) { self.line(name, value) } else { self }
     }
 
@@ -106,7 +102,7 @@ impl<'b> MessageWriter<'b> {
     }
 
     /// Sets the body. `content_type` empty writes no Content-Type, for a caller that copied it.
-    pub fn body(&mut self, content_type: impl fmt::Display, body: &'b [u8]) -> &mut Self {
+    pub fn body(&mut self, content_type: impl HeaderValue, body: &'b [u8]) -> &mut Self {
         let before = self.buf.len();
         self.line("Content-Type", content_type);
         if self.buf.len() == before + "Content-Type: \r\n".len() {
@@ -122,9 +118,7 @@ impl<'b> MessageWriter<'b> {
         debug_assert!(!self.finished, "a message is finished once");
         self.finished = true;
         let length = self.body.len() as u64;
-        self.header_with(&HeaderName::ContentLength, |line| {
-            line.number(length);
-        });
+        self.header(&HeaderName::ContentLength, length);
         self.buf.put_slice(b"\r\n");
         self.buf.put_slice(self.body);
         match self.start {
@@ -138,10 +132,10 @@ impl<'b> MessageWriter<'b> {
         Self { buf, start, body: &[], finished: false }
     }
 
-    fn line(&mut self, name: &str, value: impl fmt::Display) -> &mut Self {
+    fn line(&mut self, name: &str, value: impl HeaderValue) -> &mut Self {
         self.buf.put_slice(name.as_bytes());
         self.buf.put_slice(b": ");
-        Value(self.buf).display(value);
+        value.write(&mut Line::new(self.buf));
         self.buf.put_slice(b"\r\n");
         self
     }
@@ -152,15 +146,6 @@ impl<'b> MessageWriter<'b> {
         self.buf.put_slice(b": ");
         self.buf.put_slice(value.as_bytes());
         self.buf.put_slice(b"\r\n");
-    }
-
-    fn text(&mut self, text: &str) {
-        put_sanitized(self.buf, text, b'\r', b" ");
-    }
-
-    fn sanitized(&mut self, value: impl fmt::Display, also: u8, replacement: &'static [u8]) {
-        // A Display that fails writes what it wrote so far: the line ends there, the message stays whole.
-        let _ = write!(Sanitizer { buf: self.buf, also, replacement }, "{value}");
     }
 
     /// See [`Request::respond`](crate::message::Request::respond).
@@ -197,7 +182,7 @@ impl<'b> MessageWriter<'b> {
         self.buf.put_slice(to.as_bytes());
         if let Some(tag) = tag.filter(|_| !has_tag) {
             self.buf.put_slice(b";tag=");
-            self.text(tag);
+            Line::new(self.buf).text(tag);
         }
         self.buf.put_slice(b"\r\n");
     }
@@ -209,119 +194,12 @@ impl<'b> MessageWriter<'b> {
                 (Ok(via), Some(source)) if index == 0 => {
                     let end = scan::top_level(line, b',').unwrap_or(line.len());
                     self.buf.put_slice(b"Via: ");
-                    via.write_stamped(source, &mut Value(self.buf));
+                    via.write_stamped(source, &mut Line::new(self.buf));
                     self.buf.put_slice(&line.as_bytes()[end..]);
                     self.buf.put_slice(b"\r\n");
                 }
                 _ => self.verbatim("Via", line),
             }
         }
-    }
-}
-
-/// Adds `text` with `replacement` for `also` and for what would end a line.
-fn put_sanitized(buf: &mut BytesMut, text: &str, also: u8, replacement: &[u8]) {
-    let is_bad = |octet: u8| ENDS_LINE[usize::from(octet)] || octet == also;
-    if !text.bytes().any(is_bad) {
-        buf.put_slice(text.as_bytes());
-        return;
-    }
-    for octet in text.bytes() {
-        if is_bad(octet) {
-            buf.put_slice(replacement);
-        } else {
-            buf.put_u8(octet);
-        }
-    }
-}
-
-/// CR, LF and NUL.
-const ENDS_LINE: [bool; 256] = {
-    let mut table = [false; 256];
-    table[b'\r' as usize] = true;
-    table[b'\n' as usize] = true;
-    table[0] = true;
-    table
-};
-
-/// A header value under construction, for what is made of several parts.
-pub struct Value<'b>(&'b mut BytesMut);
-
-impl Value<'_> {
-    /// What `write` writes, for tests.
-    #[cfg(test)]
-    pub(crate) fn written(write: impl FnOnce(&mut Value<'_>)) -> String {
-        let mut buf = BytesMut::new();
-        write(&mut Value(&mut buf));
-        String::from_utf8(buf.to_vec()).expect("only text is written")
-    }
-
-    /// Adds text.
-    pub fn text(&mut self, text: &str) -> &mut Self {
-        put_sanitized(self.0, text, b'\r', b" ");
-        self
-    }
-
-    /// Adds a number in decimal digits.
-    pub fn number(&mut self, number: u64) -> &mut Self {
-        let mut digits = [0; 20];
-        let mut start = digits.len();
-        let mut rest = number;
-        loop {
-            start -= 1;
-            digits[start] = b'0' + (rest % 10) as u8;
-            rest /= 10;
-            if rest == 0 {
-                break;
-            }
-        }
-        self.0.put_slice(&digits[start..]);
-        self
-    }
-
-    /// Adds an address, IPv6 without brackets.
-    pub fn ip(&mut self, ip: IpAddr) -> &mut Self {
-        match ip {
-            IpAddr::V4(ip) => {
-                for (index, octet) in ip.octets().into_iter().enumerate() {
-                    if index > 0 {
-                        self.text(".");
-                    }
-                    self.number(octet.into());
-                }
-                self
-            }
-            IpAddr::V6(ip) => self.display(ip),
-        }
-    }
-
-    /// Adds `host:port`, an IPv6 address in brackets.
-    pub fn socket_address(&mut self, address: SocketAddr) -> &mut Self {
-        match address.ip() {
-            ip @ IpAddr::V4(_) => self.ip(ip),
-            ip @ IpAddr::V6(_) => self.text("[").ip(ip).text("]"),
-        };
-        self.text(":").number(address.port().into())
-    }
-
-    /// Adds whatever can be shown.
-    pub fn display(&mut self, value: impl fmt::Display) -> &mut Self {
-        // A Display that fails writes what it wrote so far: the line ends there, the message stays whole.
-        let _ = write!(Sanitizer { buf: self.0, also: b'\r', replacement: b" " }, "{value}");
-        self
-    }
-}
-
-/// Replaces what would end a line.
-struct Sanitizer<'a> {
-    buf: &'a mut BytesMut,
-    also: u8,
-    replacement: &'static [u8],
-}
-
-impl Write for Sanitizer<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        put_sanitized(self.buf, text, self.also, self.replacement);
-        Ok(())
     }
 }

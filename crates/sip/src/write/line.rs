@@ -1,0 +1,217 @@
+//! The values of header lines: what they are made of, and what a type must know to be one.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    net::{IpAddr, SocketAddr},
+};
+
+use bytes::{BufMut, BytesMut};
+use offhook_base::HostPort;
+
+use crate::{
+    header::{NameAddr, SessionExpires},
+    message::StatusCode,
+    uri::Uri,
+};
+
+/// What can stand as the value of a header line. Most are texts and numbers, which need no formatting machinery.
+pub trait HeaderValue {
+    /// Writes it.
+    fn write(&self, line: &mut Line<'_>);
+}
+
+impl<T: HeaderValue + ?Sized> HeaderValue for &T {
+    fn write(&self, line: &mut Line<'_>) {
+        (**self).write(line);
+    }
+}
+
+impl<T: HeaderValue + ?Sized> HeaderValue for Box<T> {
+    fn write(&self, line: &mut Line<'_>) {
+        (**self).write(line);
+    }
+}
+
+impl HeaderValue for str {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(self);
+    }
+}
+
+impl HeaderValue for String {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(self);
+    }
+}
+
+impl HeaderValue for Cow<'_, str> {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(self);
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl HeaderValue for $number {
+            fn write(&self, line: &mut Line<'_>) {
+                line.number(u64::from(*self));
+            }
+        }
+    )*};
+}
+
+numbers!(u8, u16, u32, u64);
+
+impl HeaderValue for StatusCode {
+    fn write(&self, line: &mut Line<'_>) {
+        line.number(self.as_u16().into());
+    }
+}
+
+impl HeaderValue for fmt::Arguments<'_> {
+    fn write(&self, line: &mut Line<'_>) {
+        match self.as_str() {
+            Some(text) => line.text(text),
+            None => line.display(self),
+        };
+    }
+}
+
+/// A header value under construction. What would end the line is replaced on the way.
+pub struct Line<'b> {
+    buf: &'b mut BytesMut,
+    /// Replaced too.
+    also: u8,
+    replacement: &'static [u8],
+}
+
+impl<'b> Line<'b> {
+    pub(super) const fn new(buf: &'b mut BytesMut) -> Self {
+        Self { buf, also: b'\r', replacement: b" " }
+    }
+
+    /// Of a Request-URI, which a space would end.
+    pub(super) const fn uri(buf: &'b mut BytesMut) -> Self {
+        Self { buf, also: b' ', replacement: b"%20" }
+    }
+
+    /// What `write` writes, for tests.
+    #[cfg(test)]
+    pub(crate) fn written(write: impl FnOnce(&mut Line<'_>)) -> String {
+        let mut buf = BytesMut::new();
+        write(&mut Line::new(&mut buf));
+        String::from_utf8(buf.to_vec()).expect("only text is written")
+    }
+
+    /// Adds text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        let is_bad = |octet: u8| ENDS_LINE[usize::from(octet)] || octet == self.also;
+        if !text.bytes().any(is_bad) {
+            self.buf.put_slice(text.as_bytes());
+            return self;
+        }
+        for octet in text.bytes() {
+            if is_bad(octet) {
+                self.buf.put_slice(self.replacement);
+            } else {
+                self.buf.put_u8(octet);
+            }
+        }
+        self
+    }
+
+    /// Adds a number in decimal digits.
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut start = digits.len();
+        let mut rest = number;
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.buf.put_slice(&digits[start..]);
+        self
+    }
+
+    /// Adds an address, IPv6 without brackets.
+    pub fn ip(&mut self, ip: IpAddr) -> &mut Self {
+        match ip {
+            IpAddr::V4(ip) => {
+                for (index, octet) in ip.octets().into_iter().enumerate() {
+                    if index > 0 {
+                        self.text(".");
+                    }
+                    self.number(octet.into());
+                }
+                self
+            }
+            IpAddr::V6(ip) => self.display(ip),
+        }
+    }
+
+    /// Adds `host:port`, an IPv6 address in brackets.
+    pub fn socket_address(&mut self, address: SocketAddr) -> &mut Self {
+        match address.ip() {
+            ip @ IpAddr::V4(_) => self.ip(ip),
+            ip @ IpAddr::V6(_) => self.text("[").ip(ip).text("]"),
+        };
+        self.text(":").number(address.port().into())
+    }
+
+    /// Adds whatever can be shown.
+    pub fn display(&mut self, value: impl fmt::Display) -> &mut Self {
+        // A Display that fails writes what it wrote so far: the line ends there, the message stays whole.
+        let _ = write!(self, "{value}");
+        self
+    }
+}
+
+impl Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text(text);
+        Ok(())
+    }
+}
+
+
+/// CR, LF and NUL.
+const ENDS_LINE: [bool; 256] = {
+    let mut table = [false; 256];
+    table[b'\r' as usize] = true;
+    table[b'\n' as usize] = true;
+    table[0] = true;
+    table
+};
+
+impl HeaderValue for SocketAddr {
+    fn write(&self, line: &mut Line<'_>) {
+        line.socket_address(*self);
+    }
+}
+
+impl HeaderValue for HostPort {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(&self.host);
+        if let Some(port) = self.port {
+            line.text(":").number(port.into());
+        }
+    }
+}
+
+/// Gives a type that shows itself the right to stand in a header line.
+macro_rules! shown {
+    ($($shown:ty),* $(,)?) => {$(
+        impl HeaderValue for $shown {
+            fn write(&self, line: &mut Line<'_>) {
+                line.display(self);
+            }
+        }
+    )*};
+}
+
+shown!(Uri<'_>, NameAddr<'_>, SessionExpires);
