@@ -221,6 +221,9 @@ impl Phone {
             }
             (false, true) => None,
         };
+        if let Some(dialog) = &mut call.dialog {
+            dialog.refresh_target(request);
+        }
         let mut writer = request.respond(&mut self.buffer, StatusCode::OK, None);
         writer.header(&HeaderName::Contact, contact);
         Self::write_capabilities(&self.habits, &mut writer);

@@ -228,6 +228,7 @@ impl Call {
         if self.is_another_fork(index, response) {
             return self.release_fork(services, index, response, now);
         }
+        let has_winner = self.has_winner();
         let leg = &mut self.legs[usize::from(index)];
         if let Some(ack) = &leg.ack {
             services.layer.send_stateless(ack.clone(), leg.destination);
@@ -236,7 +237,8 @@ impl Call {
         if leg.state == LegState::Up {
             return; // its ACK waits for the caller's answer to a late offer
         }
-        let won = leg.is_hunted();
+        // Another device may have won already, and wait with us for the caller's PRACK.
+        let won = leg.is_hunted() && !has_winner;
         let Some(branch) = leg.branch.as_mut() else { return };
         let Ok(dialog) = Dialog::uac(response, &branch.call_id, leg.tag.as_str(), false) else {
             tracing::debug!(leg = index, "2xx without tag or Contact");
@@ -463,11 +465,20 @@ impl Call {
                 self.cancel_branches(services, None, now);
             }
         }
-        // A winner may still wait for the caller's PRACK before it is announced.
-        let won = |leg: &super::Leg| leg.branch.is_some() && leg.state == LegState::Up;
-        if !self.legs.iter().any(|leg| leg.is_hunted() || won(leg)) {
+        self.ring_on(services, now);
+    }
+
+    /// Rings the next group, unless a device still rings or has won.
+    pub(super) fn ring_on(&mut self, services: &mut Services, now: Moment) {
+        if !self.has_winner() && !self.legs.iter().any(super::Leg::is_hunted) {
             self.next_group(services, now);
         }
+    }
+
+    /// Whether a device has answered. Before the caller hears of it, its PRACK of an earlier response may be awaited
+    /// (RFC 3262 §5): that has a limit of its own, and no other device is rung meanwhile.
+    pub(super) fn has_winner(&self) -> bool {
+        self.legs.iter().any(|leg| leg.branch.is_some() && leg.state == LegState::Up)
     }
 
     /// Gives up all branches that still ring.

@@ -8,6 +8,7 @@ use offhook_sip::{
     message::{Method, Request, Response, StatusCode},
     reliable::ReliableProvisionals,
     session_timer::{SessionTimer, UasAnswer},
+    write::MessageWriter,
 };
 
 use super::{
@@ -303,10 +304,32 @@ impl Call {
 
     /// A request in an early dialog. RFC 3311 §5.2 lets an UPDATE offer something there; as the branches of a hunt
     /// share the caller's session, it has to wait for the answer.
-    pub(super) fn handle_early_request(&mut self, services: &mut Services, pending: &Pending, now: Moment) {
+    pub(super) fn handle_early_request(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        faces_caller: bool,
+        pending: &Pending,
+        now: Moment,
+    ) {
         let bare_update = *pending.request.method() == Method::Update && pending.request.body().is_empty();
-        let status = if bare_update { StatusCode::OK } else { StatusCode::REQUEST_PENDING };
-        services.refuse(pending, status, now);
+        if !bare_update {
+            return services.refuse(pending, StatusCode::REQUEST_PENDING, now);
+        }
+        let asker = if faces_caller { CALLER } else { leg };
+        let contact = services.contact(&self.legs[usize::from(asker)].destination, None);
+        let leg = self.leg(leg);
+        let dialog = match leg.branch.as_mut().and_then(|branch| branch.facing.as_mut()) {
+            Some(facing) if faces_caller => Some(&mut facing.dialog),
+            _ => leg.dialog.as_mut(),
+        };
+        if let Some(dialog) = dialog {
+            dialog.refresh_target(&pending.request);
+        }
+        let add_contact = |writer: &mut MessageWriter<'_>| {
+            writer.header(&HeaderName::Contact, contact);
+        };
+        services.refuse_with(pending, StatusCode::OK, add_contact, now);
     }
 
     /// Answers the caller's INVITE with a failure.

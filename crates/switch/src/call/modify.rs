@@ -19,6 +19,7 @@ use super::{
     Call,
     body::{self, Description},
     leg::Pending,
+    patience::Patience,
 };
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
@@ -39,15 +40,26 @@ pub struct Modify {
     from: LegIndex,
     /// Its request.
     pending: Pending,
+    /// How that came: where the leg is reached once it is accepted.
+    flow: Flow,
     /// What it offers; `None`: the other side shall (a re-INVITE without description).
     offer: Option<SessionDescription>,
     /// What the other leg had been told before.
     before: Option<Bytes>,
-    step: Step,
+    pub(super) step: Step,
+    pub(super) patience: Patience,
 }
 
+impl Modify {
+    /// INVITE or UPDATE.
+    pub(super) const fn method(&self) -> &Method {
+        self.pending.request.method()
+    }
+}
+
+/// How far an offer has come.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// More ports are being opened.
     Opening,
     /// The other leg was asked, in this transaction.
@@ -96,10 +108,8 @@ impl Call {
         if busy && !bare {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
         }
-        // Only now: a request that is refused moves nothing (RFC 6141).
-        self.leg(leg).destination = Destination::Flow(flow);
         if self.is_refresh(leg, pending.request.method(), &description) {
-            return self.answer_refresh(services, leg, &pending, now);
+            return self.answer_refresh(services, leg, &pending, flow, now);
         }
         let offer = match description {
             Description::Sdp(offer) if offer.needs_dtls() => {
@@ -113,7 +123,8 @@ impl Call {
         }
         let streams = offer.as_ref().map_or(0, |offer| offer.media().len()).min(STREAMS_MAX);
         let before = self.legs[usize::from(other)].session.ours().cloned();
-        self.modify = Some(Modify { from: leg, pending, offer, before, step: Step::Opening });
+        let patience = Patience::for_ports(now.instant);
+        self.modify = Some(Modify { from: leg, pending, flow, offer, before, step: Step::Opening, patience });
         let mut opening = false;
         for index in [leg, other] {
             let session = &self.legs[usize::from(index)].session;
@@ -150,7 +161,14 @@ impl Call {
         }
     }
 
-    fn answer_refresh(&mut self, services: &mut Services, leg: LegIndex, pending: &Pending, now: Moment) {
+    fn answer_refresh(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: &Pending,
+        flow: Flow,
+        now: Moment,
+    ) {
         if *pending.request.method() == Method::Invite {
             services.owners.invite_received(pending.key, self.key);
         }
@@ -159,7 +177,7 @@ impl Call {
         } else {
             self.legs[usize::from(leg)].session.ours().cloned()
         };
-        self.accept_offer(services, leg, pending, description.as_ref(), now);
+        self.accept_offer(services, leg, pending, flow, description.as_ref(), now);
     }
 
     /// Asks the other leg, by re-INVITE, or by UPDATE where that is what came and it is understood.
@@ -174,7 +192,10 @@ impl Call {
         let description = offer.as_ref().map(|offer| target.session.describe(offer, &mut services.random));
         let client = self.send_offer(services, other, &method, description.as_ref(), ClientUse::Modify, now);
         match (client, &mut self.modify) {
-            (Some(client), Some(modify)) => modify.step = Step::Asked(client),
+            (Some(client), Some(modify)) => {
+                modify.step = Step::Asked(client);
+                modify.patience = Patience::for_answer(now.instant);
+            }
             _ => self.finish_modify(services, StatusCode::SERVER_INTERNAL_ERROR, now),
         }
     }
@@ -226,13 +247,13 @@ impl Call {
         let status = response.status();
         let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");
         if status.is_provisional() {
-            return;
+            return self.modify_progresses(key);
         }
         if !self.asks_by(key) {
             // The call ended meanwhile, or the 2xx came again; that of a late offer waits for the answer.
             let waits = matches!(&self.modify, Some(Modify { step: Step::AwaitingAck, .. }));
             if !waits && status.is_success() && is_invite && !self.repeat_ack(services, index) {
-                self.send_ack(services, index, None);
+                self.accepted_too_late(services, index, response, now);
             }
             return;
         }
@@ -244,8 +265,8 @@ impl Call {
         if is_invite && !late {
             self.send_ack(services, index, None);
         }
-        let Some(Modify { from, .. }) = &self.modify else { return };
-        let from = *from;
+        let Some(Modify { from, flow, .. }) = &self.modify else { return };
+        let (from, flow) = (*from, *flow);
         let Description::Sdp(sdp) = body::description(response.headers(), response.body()) else {
             if is_invite && late {
                 self.send_ack(services, index, None);
@@ -263,7 +284,7 @@ impl Call {
             self.join_media(services, from, index);
             self.note_hold(services, now);
         }
-        self.accept_offer(services, from, &pending, Some(&text), now);
+        self.accept_offer(services, from, &pending, flow, Some(&text), now);
     }
 
     /// Sends the ACK again if the leg's latest 2xx was acknowledged already.
@@ -290,7 +311,7 @@ impl Call {
     }
 
     /// Whether `key` is the transaction by which the other leg was asked.
-    fn asks_by(&self, key: ClientKey) -> bool {
+    pub(super) fn asks_by(&self, key: ClientKey) -> bool {
         matches!(&self.modify, Some(Modify { step: Step::Asked(client), .. }) if *client == key)
     }
 
@@ -310,9 +331,10 @@ impl Call {
     /// A re-INVITE was cancelled: so is the one that passed it on, and its final response decides. Where nothing was
     /// asked yet it is refused at once, and the session stays.
     pub(super) fn modify_cancelled(&mut self, services: &mut Services, now: Moment) {
-        match &self.modify {
-            Some(Modify { step: Step::Asked(client), .. }) => {
+        match &mut self.modify {
+            Some(Modify { step: Step::Asked(client), patience, .. }) => {
                 services.layer.cancel(*client, None, now.instant);
+                patience.withdrawn = Some(StatusCode::REQUEST_TERMINATED);
             }
             Some(_) => self.finish_modify(services, StatusCode::REQUEST_TERMINATED, now),
             None => {}
@@ -320,6 +342,11 @@ impl Call {
     }
 
     fn modify_failed(&mut self, services: &mut Services, index: LegIndex, status: StatusCode, now: Moment) {
+        let withdrawn = self.modify.as_ref().and_then(|modify| modify.patience.withdrawn);
+        if let Some(refusal) = withdrawn.filter(|_| status != StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)
+        {
+            return self.finish_modify(services, refusal, now);
+        }
         // RFC 5057 §5.1: these end the dialog, the others only the request.
         if matches!(status.as_u16(), 408 | 481) {
             let by = self.party(index);
@@ -355,9 +382,15 @@ impl Call {
         services: &mut Services,
         leg: LegIndex,
         pending: &Pending,
+        flow: Flow,
         description: Option<&Bytes>,
         now: Moment,
     ) {
+        // Only now: a request that is refused moves nothing (RFC 3261 §12.2.2, RFC 6141).
+        self.leg(leg).destination = Destination::Flow(flow);
+        if let Some(dialog) = &mut self.leg(leg).dialog {
+            dialog.refresh_target(&pending.request);
+        }
         let contact = services.contact(&self.legs[usize::from(leg)].destination, None);
         let timers =
             services.settings.session_timers.uas_answer(pending.request.headers()).unwrap_or(UasAnswer::None);
@@ -470,9 +503,10 @@ impl Call {
         now: Moment,
     ) {
         if status.is_provisional() {
-            return;
+            return self.refresh_progresses(index, now);
         }
         self.leg(index).refresh = None;
+        self.leg(index).refresh_until = None;
         match response {
             Some(response) if status.is_success() => {
                 let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");

@@ -18,13 +18,14 @@ use offhook_sip::{
 use super::{
     Awaited, CALLER, Call, Leg, Stage, Way, WayEnd,
     leg::{Branch, Pending},
+    patience::LOCATE_PATIENCE,
     session::LegSession,
 };
 use crate::{
     account::{Account, LegOpening, cause_of_status},
     directory::{Line, LineId, Peer},
     exchange::{
-        event::{Answer, Ask, Hop},
+        event::{Answer, Ask, AskId, Hop},
         owners::{CallKey, DialogEnd, LegIndex, LocalTag},
         services::Services,
     },
@@ -99,6 +100,7 @@ impl Call {
             device: None,
             awaited: None,
             tried: Vec::new(),
+            asks: Vec::new(),
             legs: Vec::with_capacity(2),
             modify: None,
             relays: Vec::new(),
@@ -119,7 +121,7 @@ impl Call {
                 call.ring_line(services, &line, now);
             }
             Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
-            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer),
+            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer, now),
             Ok(Route::Peer(_)) => {
                 call.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
             }
@@ -145,6 +147,7 @@ impl Call {
         let tag = LocalTag::new(&mut services.random);
         let mut leg = Leg::new(CALLER, session, Destination::Flow(flow), tag);
         leg.allows_update = allows_update(self.request.headers());
+        leg.await_ports(now.instant);
         self.legs.push(leg);
         let opening = LegOpening {
             role: LegRole::Caller,
@@ -181,8 +184,10 @@ impl Call {
         LegSession::new(Some(endpoint), shown)
     }
 
-    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>) {
-        let id = services.owners.new_ask(self.key);
+    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>, now: Moment) {
+        let patience = LOCATE_PATIENCE.min(services.settings.unanswered);
+        self.stage = Stage::Preparing { give_up_at: now.instant + patience };
+        let id = self.new_ask(services);
         services.ask(Ask::Locate {
             id,
             peer: Some(peer.id),
@@ -192,6 +197,13 @@ impl Call {
             secure: false,
         });
         self.awaited = Some(Awaited::Peer(peer));
+    }
+
+    /// A number for a question of this call.
+    fn new_ask(&mut self, services: &mut Services) -> AskId {
+        let id = services.owners.new_ask(self.key);
+        self.asks.push(id);
+        id
     }
 
     /// A question of the call was answered.
@@ -251,7 +263,7 @@ impl Call {
             .collect();
         let ways = self.untried_ways(services, line, false, now);
         for push in &sleeping {
-            let id = services.owners.new_ask(self.key);
+            let id = self.new_ask(services);
             services.ask(Ask::Wake {
                 id,
                 provider: push.provider.clone(),
@@ -289,6 +301,7 @@ impl Call {
         let ways = self.untried_ways(services, &line, true, now);
         match self.stage {
             Stage::Preparing { .. } => self.hunt_through(services, ways, now),
+            Stage::Hunting { .. } if self.has_winner() => {}
             Stage::Hunting { .. } => {
                 for way in ways.into_iter().flatten() {
                     self.start_branch(services, way, now);
@@ -385,6 +398,7 @@ impl Call {
         let open = session.is_open();
         let mut leg = Leg::new(index, session, destination, tag);
         leg.branch = Some(Box::new(Branch::new(way, call_id, services.settings.session_timers.offer())));
+        leg.await_ports(now.instant);
         self.legs.push(leg);
         self.set_line_state(services, index, Some(LegLineState::Ringing), now);
         if open {
@@ -398,6 +412,7 @@ impl Call {
             MediaEvent::Opened { rtp_ports, .. } => {
                 let first = !self.leg(leg).session.is_open();
                 self.leg(leg).session.opened(rtp_ports);
+                self.leg(leg).ports_until = None;
                 if self.modify.is_some() {
                     self.ports_grew(services, now);
                 } else if first && self.leg(leg).is_hunted() {
@@ -412,6 +427,7 @@ impl Call {
                 self.reports_due -= 1;
                 services.owners.endpoint_ended(endpoint);
                 self.leg(leg).session.take_endpoint();
+                self.leg(leg).ports_until = None;
                 if matches!(self.stage, Stage::Established { .. }) {
                     return; // the ports of a branch that lost meanwhile
                 }
