@@ -36,6 +36,7 @@ use crate::{
         BINDINGS_MAX_DEFAULT, DeviceSpec, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineSpec,
         PEER_CALLS_MAX_DEFAULT, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec,
     },
+    words::explain,
 };
 
 /// A parsed document. What it says is checked when a plan is made of it.
@@ -123,7 +124,7 @@ struct PeerDocument {
     port: Option<u16>,
     transport: Option<Box<str>>,
     username: Option<Box<str>>,
-    /// An empty one takes the old one away.
+    /// An empty one takes the old one away, as does leaving the user name out.
     #[serde(deserialize_with = "secret")]
     secret: Option<Secret>,
     prefixes: Vec<Box<str>>,
@@ -167,7 +168,7 @@ impl SiteDocument {
             DocumentError {
                 line: before.matches('\n').count() + 1,
                 column: before[line_start..].chars().count() + 1,
-                message: error.message().replace('\n', "; "),
+                message: explain(error.message()).to_string().replace('\n', "; "),
             }
         })
     }
@@ -286,11 +287,12 @@ mod tests {
         let said = |text| SiteDocument::parse(text).unwrap_err().to_string();
         assert_eq!(
             said("[tenants.default]\ndomain = []\n"),
-            "line 2, column 1: unknown field `domain`, expected one of `domains`, `realm`, `users`, `lines`, `devices`, `peers`"
+            "line 2, column 1: unknown key `domain`; did you mean `domains`? allowed: domains, realm, users, lines, devices, \
+             peers"
         );
         assert_eq!(
             said("[tenants.default.lines.101]\nmay_call = \"all\"\n"),
-            "line 2, column 12: unknown variant `all`, expected `inside` or `outside`"
+            "line 2, column 12: unknown word `all`; allowed: inside, outside"
         );
         assert!(
             said("[tenants.default.lines.101]\n[tenants.default.lines.101]\n").starts_with("line 2, column ")

@@ -49,6 +49,9 @@ pub(crate) struct Line {
     /// Only in the answer to the request that had it made: it is not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
+    /// Only in the answer to the request that made the line: what deserves a second look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// A line to make.
@@ -135,6 +138,7 @@ impl Resource for Line {
                 calls: now.calls,
                 bindings: now.bindings,
                 password: None,
+                warnings: Vec::new(),
             }
         })
         .collect()
@@ -193,5 +197,15 @@ impl Resource for Line {
 
     fn with_password(self, password: Option<String>) -> Self {
         Self { password, ..self }
+    }
+
+    fn with_warnings(self, emergency: &[Box<str>]) -> Self {
+        let misnamed = emergency.iter().any(|number| **number == *self.name);
+        let warning = format!(
+            "{0} is an emergency number: the line rings at a call to {0} that no peer takes; hint: give it another name, \
+             or take {0} out of sip.emergency_numbers",
+            self.name
+        );
+        Self { warnings: misnamed.then_some(warning).into_iter().collect(), ..self }
     }
 }

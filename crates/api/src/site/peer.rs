@@ -89,7 +89,7 @@ pub(crate) struct PeerPatch {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     transport: Option<Option<String>>,
-    /// User name for its challenges; `null` takes it away.
+    /// User name for its challenges, with `secret`; `null` takes both away.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     username: Option<Option<String>>,
@@ -206,6 +206,10 @@ impl Resource for Peer {
         let before = PeerSpec::from(found);
         let mut after = before.clone();
         patch.onto(&mut after)?;
+        // What is stored goes with the user name it belonged to.
+        if after.username.is_none() && found.secret.is_some() && after.secret == PeerSecret::Keep {
+            after.secret = PeerSecret::Remove;
+        }
         let secret = (after.secret != PeerSecret::Keep).then_some("secret");
         Ok(Some(Patched { before: Item::Peer(before), after: Item::Peer(after), secret }))
     }
