@@ -479,7 +479,7 @@ impl World {
         }
         let now = self.now;
         let Some(node) = &mut self.node.running else { return };
-        if let Some((from, to)) = node.engine.relay(to, from, &sound, now) {
+        if let Some((from, to, sound)) = node.engine.relay(to, from, sound, now) {
             self.send_sound(from, to, sound);
         }
     }

@@ -27,7 +27,7 @@
 use std::collections::BTreeMap;
 
 use offhook_base::Personal;
-use offhook_switch::directory::{AddressRange, CallPermission, Line, Secret};
+use offhook_switch::directory::{AddressRange, CallPermission, Line, Secret, Srtp};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
@@ -90,6 +90,7 @@ struct LineDocument {
     may_call: CallPermission,
     bindings_max: u16,
     calls_max: u16,
+    srtp: Srtp,
 }
 
 impl Default for LineDocument {
@@ -103,6 +104,7 @@ impl Default for LineDocument {
             may_call: CallPermission::default(),
             bindings_max: BINDINGS_MAX_DEFAULT,
             calls_max: LINE_CALLS_MAX_DEFAULT,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -131,6 +133,7 @@ struct PeerDocument {
     may_call: CallPermission,
     calls_max: u32,
     anchor_media: bool,
+    srtp: Srtp,
 }
 
 impl Default for PeerDocument {
@@ -147,6 +150,7 @@ impl Default for PeerDocument {
             may_call: CallPermission::default(),
             calls_max: PEER_CALLS_MAX_DEFAULT,
             anchor_media: true,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -228,6 +232,7 @@ fn line_item(tenant: &str, name: &str, line: &LineDocument, faults: &mut Vec<Fau
         may_call: line.may_call,
         bindings_max: line.bindings_max,
         calls_max: line.calls_max,
+        srtp: line.srtp,
     })
 }
 
@@ -275,6 +280,7 @@ fn peer_item(tenant: &str, name: &str, peer: &PeerDocument, faults: &mut Vec<Fau
         may_call: peer.may_call,
         calls_max: peer.calls_max,
         anchor_media: peer.anchor_media,
+        srtp: peer.srtp,
     })
 }
 

@@ -241,7 +241,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let hashes = self.hashes(tenant, line).await?;
         let outcome = sqlx::query(
             "INSERT INTO lines (tenant_id, name, display_name, user_id, enabled, password_md5, password_sha256, \
-             may_call, bindings_max, calls_max) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             may_call, bindings_max, calls_max, srtp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(tenant)
         .bind(&*line.name)
@@ -253,6 +253,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(line.may_call))
         .bind(line.bindings_max)
         .bind(line.calls_max)
+        .bind(line.srtp.as_str())
         .execute(&mut *self.connection)
         .await;
         self.inserted(outcome, ItemKey::new(Kind::Line, &line.tenant, &line.name)).map(drop)
@@ -263,8 +264,8 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let tenant = self.tenant(&line.tenant).await?;
         let user = self.holder(tenant, line).await?;
         let outcome = sqlx::query(
-            "UPDATE lines SET display_name = ?, user_id = ?, enabled = ?, may_call = ?, bindings_max = ?, calls_max = ? \
-             WHERE tenant_id = ? AND name = ?",
+            "UPDATE lines SET display_name = ?, user_id = ?, enabled = ?, may_call = ?, bindings_max = ?, calls_max = ?, \
+             srtp = ? WHERE tenant_id = ? AND name = ?",
         )
         .bind(line.display_name.as_ref().map(|name| name.disclose(Purpose::Operation)))
         .bind(user)
@@ -272,6 +273,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(line.may_call))
         .bind(line.bindings_max)
         .bind(line.calls_max)
+        .bind(line.srtp.as_str())
         .bind(tenant)
         .bind(&*line.name)
         .execute(&mut *self.connection)
@@ -370,7 +372,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let sources: Vec<_> = peer.sources.iter().map(ToString::to_string).collect();
         let outcome = sqlx::query(
             "UPDATE peers SET enabled = ?, sources = ?, host = ?, port = ?, transport = ?, username = ?, prefixes = ?, \
-             may_call = ?, calls_max = ?, anchor_media = ? WHERE tenant_id = ? AND name = ?",
+             may_call = ?, calls_max = ?, anchor_media = ?, srtp = ? WHERE tenant_id = ? AND name = ?",
         )
         .bind(peer.enabled)
         .bind(serde_json::to_string(&sources).unwrap_or_default())
@@ -382,6 +384,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(peer.may_call))
         .bind(peer.calls_max)
         .bind(peer.anchor_media)
+        .bind(peer.srtp.as_str())
         .bind(tenant)
         .bind(&*peer.name)
         .execute(&mut *self.connection)

@@ -5,7 +5,7 @@ use offhook_store::{
     BINDINGS_MAX_DEFAULT, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineSpec, Password, Site,
 };
 use offhook_switch::{
-    directory::{CallPermission, Secret},
+    directory::{CallPermission, Secret, Srtp},
     fact::LineState,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub(crate) struct Line {
     bindings_max: u16,
     /// Calls it may have at once.
     calls_max: u16,
+    /// How its media is protected: `auto`, `never` or `always`.
+    #[schema(value_type = String)]
+    srtp: Srtp,
     /// `idle`, `held`, `ringing` or `busy`.
     #[schema(value_type = String)]
     state: LineState,
@@ -77,6 +80,10 @@ pub(crate) struct NewLine {
     bindings_max: Option<u16>,
     /// 1 to 1000, default 10.
     calls_max: Option<u16>,
+    /// `auto` (default), `never` or `always` SRTP between it and the node.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    srtp: Srtp,
 }
 
 /// What shall be other of a line.
@@ -105,6 +112,9 @@ pub(crate) struct LinePatch {
     bindings_max: Option<u16>,
     /// 1 to 1000.
     calls_max: Option<u16>,
+    /// `auto`, `never` or `always` SRTP between it and the node.
+    #[schema(value_type = Option<String>)]
+    srtp: Option<Srtp>,
 }
 
 const fn yes() -> bool {
@@ -134,6 +144,7 @@ impl Resource for Line {
                 may_call: line.may_call,
                 bindings_max: line.bindings_max,
                 calls_max: line.calls_max,
+                srtp: line.srtp,
                 state: now.state,
                 calls: now.calls,
                 bindings: now.bindings,
@@ -161,6 +172,7 @@ impl Resource for Line {
             may_call: new.may_call,
             bindings_max: new.bindings_max.unwrap_or(BINDINGS_MAX_DEFAULT),
             calls_max: new.calls_max.unwrap_or(LINE_CALLS_MAX_DEFAULT),
+            srtp: new.srtp,
             ..LineSpec::new(tenant, &new.name)
         }))
     }
@@ -180,6 +192,7 @@ impl Resource for Line {
         after.may_call = patch.may_call.unwrap_or(after.may_call);
         after.bindings_max = patch.bindings_max.unwrap_or(after.bindings_max);
         after.calls_max = patch.calls_max.unwrap_or(after.calls_max);
+        after.srtp = patch.srtp.unwrap_or(after.srtp);
         after.password = match (&patch.password, patch.generate_password) {
             (Some(_), true) => {
                 return Err(Problem::invalid_value(

@@ -11,7 +11,7 @@ use offhook_sip::{
     transport::Destination,
 };
 
-use super::{patience::PORTS_PATIENCE, session::LegSession, way::Way};
+use super::{keys::Told, patience::PORTS_PATIENCE, session::LegSession, way::Way};
 use crate::{
     exchange::owners::{LegIndex, LocalTag},
     media::EndpointId,
@@ -131,7 +131,7 @@ pub struct Facing {
     /// Reliable provisionals on their way to the caller.
     pub reliable: ReliableProvisionals,
     /// This branch's answer, as the caller has had it for good in this dialog.
-    pub described: Option<Bytes>,
+    pub described: Option<Told>,
 }
 
 impl Branch {

@@ -17,6 +17,7 @@ pub(crate) mod body;
 mod branch;
 mod caller;
 mod end;
+mod keys;
 mod leg;
 mod modify;
 mod patience;

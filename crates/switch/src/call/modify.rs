@@ -18,6 +18,7 @@ use offhook_sip::{
 use super::{
     Call,
     body::{self, Description},
+    keys::Told,
     leg::Pending,
     patience::Patience,
 };
@@ -45,7 +46,7 @@ pub struct Modify {
     /// What it offers; `None`: the other side shall (a re-INVITE without description).
     offer: Option<SessionDescription>,
     /// What the other leg had been told before.
-    before: Option<Bytes>,
+    before: Option<Told>,
     pub(super) step: Step,
     pub(super) patience: Patience,
 }
@@ -115,6 +116,9 @@ impl Call {
             Description::Sdp(offer) if offer.needs_dtls() => {
                 return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
             }
+            Description::Sdp(offer) if !self.passes_to(leg, other, &offer) => {
+                return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
+            }
             Description::Sdp(offer) => Some(offer),
             Description::None | Description::Malformed => None,
         };
@@ -122,7 +126,7 @@ impl Call {
             services.owners.invite_received(pending.key, self.key);
         }
         let streams = offer.as_ref().map_or(0, |offer| offer.media().len()).min(STREAMS_MAX);
-        let before = self.legs[usize::from(other)].session.ours().cloned();
+        let before = self.legs[usize::from(other)].session.told().cloned();
         let patience = Patience::for_ports(now.instant);
         self.modify = Some(Modify { from: leg, pending, flow, offer, before, step: Step::Opening, patience });
         let mut opening = false;
@@ -137,6 +141,12 @@ impl Call {
         if !opening {
             self.pass_offer(services, now);
         }
+    }
+
+    /// Whether an offer of `leg` can be told to `other`, with the keys that it has.
+    fn passes_to(&self, leg: LegIndex, other: LegIndex, offer: &SessionDescription) -> bool {
+        let writer = self.legs[usize::from(leg)].session.as_writer();
+        self.legs[usize::from(other)].session.takes_offer(offer, &writer)
     }
 
     /// The engine has opened more ports.
@@ -184,12 +194,14 @@ impl Call {
     fn pass_offer(&mut self, services: &mut Services, now: Moment) {
         let Some(Modify { from, pending, offer, .. }) = &self.modify else { return };
         let Some(other) = self.other(*from) else { return };
+        let writer = self.legs[usize::from(*from)].session.as_writer();
         let target = &mut self.legs[usize::from(other)];
         let method = match pending.request.method() {
             Method::Update if target.allows_update => Method::Update,
             _ => Method::Invite,
         };
-        let description = offer.as_ref().map(|offer| target.session.describe(offer, &mut services.random));
+        let description =
+            offer.as_ref().map(|offer| target.session.describe_offer(offer, &writer, &mut services.random));
         let client = self.send_offer(services, other, &method, description.as_ref(), ClientUse::Modify, now);
         match (client, &mut self.modify) {
             (Some(client), Some(modify)) => {
@@ -273,7 +285,9 @@ impl Call {
             }
             return self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
         };
-        let text = self.legs[usize::from(from)].session.describe(&sdp, &mut services.random);
+        let Some(text) = self.describe_modified(services, from, index, &sdp) else {
+            return self.keys_do_not_fit(services, index, late.then_some(&sdp), now);
+        };
         self.leg(index).session.accept(sdp);
         let Some(modify) = &mut self.modify else { return };
         let pending = Pending { key: modify.pending.key, request: modify.pending.request.clone() };
@@ -285,6 +299,47 @@ impl Call {
             self.note_hold(services, now);
         }
         self.accept_offer(services, from, &pending, flow, Some(&text), now);
+    }
+
+    /// What `from`, whose request it was, is told of the other leg's answer or late offer; `None` if its keys do not fit.
+    fn describe_modified(
+        &mut self,
+        services: &mut Services,
+        from: LegIndex,
+        index: LegIndex,
+        sdp: &SessionDescription,
+    ) -> Option<Bytes> {
+        let offer = self.modify.as_ref()?.offer.as_ref();
+        let answering = &self.legs[usize::from(index)].session;
+        let writer = answering.as_writer();
+        let fits = offer.is_none_or(|offer| answering.takes_answer(sdp, offer));
+        let asking = &mut self.legs[usize::from(from)].session;
+        match offer {
+            _ if !fits => None,
+            Some(offer) => Some(asking.describe_answer(sdp, offer, &writer, &mut services.random)),
+            None if asking.takes_offer(sdp, &writer) => {
+                Some(asking.describe_offer(sdp, &writer, &mut services.random))
+            }
+            None => None,
+        }
+    }
+
+    /// A leg has answered an offer with keys that nobody offered, or offers some that lead nowhere. It believes in them, so
+    /// that the session before cannot be gone back to: the call ends.
+    fn keys_do_not_fit(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        late: Option<&SessionDescription>,
+        now: Moment,
+    ) {
+        if let Some(offer) = late {
+            let answer = self.leg(index).session.decline(offer, &mut services.random);
+            self.send_ack(services, index, Some(&answer));
+        }
+        self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        let status = StatusCode::NOT_ACCEPTABLE_HERE;
+        self.hang_up_both(services, EndedBy::Node, EndCause::Incompatible, status, now);
     }
 
     /// Sends the ACK again if the leg's latest 2xx was acknowledged already.
@@ -426,7 +481,11 @@ impl Call {
             matches!(&self.modify, Some(Modify { from, step: Step::AwaitingAck, .. }) if *from == leg);
         let Some(other) = self.other(leg).filter(|_| awaited) else { return };
         self.modify = None;
-        let Description::Sdp(answer) = body::description(ack.headers(), ack.body()) else {
+        let answer = match body::description(ack.headers(), ack.body()) {
+            Description::Sdp(answer) if self.takes_late_answer(leg, other, &answer) => Some(answer),
+            _ => None,
+        };
+        let Some(answer) = answer else {
             self.send_ack(services, other, None);
             return self.hang_up_both(
                 services,
@@ -436,7 +495,7 @@ impl Call {
                 now,
             );
         };
-        let text = self.legs[usize::from(other)].session.describe(&answer, &mut services.random);
+        let text = self.describe_late_answer(services, leg, other, &answer);
         self.leg(leg).session.accept(answer);
         self.send_ack(services, other, Some(&text));
         self.join_media(services, leg, other);
@@ -487,6 +546,17 @@ impl Call {
         }
     }
 
+    /// A phone may take a new key whenever it answers (RFC 4568 §7.1.4): where its encryption ends here, that goes no
+    /// further than the media engine.
+    fn note_new_keys(&mut self, services: &mut Services, index: LegIndex, response: &Response) {
+        let Description::Sdp(answer) = body::description(response.headers(), response.body()) else { return };
+        if let Some(other) = self.other(index)
+            && self.leg(index).session.rekeyed(&answer)
+        {
+            self.join_media(services, index, other);
+        }
+    }
+
     fn refresh_later(&mut self, index: LegIndex, now: Instant) {
         if let Some(timer) = &mut self.leg(index).timer {
             timer.refresh_failed(REFRESH_AGAIN_AFTER, now);
@@ -517,6 +587,7 @@ impl Call {
                 if is_invite {
                     self.send_ack(services, index, None);
                 }
+                self.note_new_keys(services, index, response);
             }
             _ if matches!(status.as_u16(), 408 | 481) => {
                 let by = self.party(index);

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     account::{Account, LegOpening, cause_of_status},
-    directory::{Line, LineId, Peer},
+    directory::{Line, LineId, Peer, Srtp},
     exchange::{
         event::{Answer, Ask, AskId, Hop},
         owners::{CallKey, DialogEnd, LegIndex, LocalTag},
@@ -83,7 +83,7 @@ impl Call {
         } = start;
         let id = CallId::new(now.utc, &mut services.random);
         let account = Account::new(id, who.tenant(), &identity, &callee_uri, now.utc);
-        let anchored = services.settings.anchor_media && anchors(&who, route.as_ref().ok());
+        let anchored = anchors(services.settings.anchor_media, &who, route.as_ref().ok());
         let mut call = Self {
             key,
             account: Some(account),
@@ -143,7 +143,8 @@ impl Call {
     }
 
     fn add_caller(&mut self, services: &mut Services, flow: Flow, now: Moment) {
-        let session = self.new_session(services, CALLER, flow.local.ip());
+        let srtp = self.srtp_of_caller(services);
+        let session = self.new_session(services, CALLER, flow.local.ip(), srtp);
         let tag = LocalTag::new(&mut services.random);
         let mut leg = Leg::new(CALLER, session, Destination::Flow(flow), tag);
         leg.allows_update = allows_update(self.request.headers());
@@ -172,16 +173,32 @@ impl Call {
     }
 
     /// A session for a leg, with its ports asked for if media is anchored.
-    fn new_session(&mut self, services: &mut Services, leg: LegIndex, local: IpAddr) -> LegSession {
+    fn new_session(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        local: IpAddr,
+        srtp: Srtp,
+    ) -> LegSession {
         let shown = services.settings.media_advertised.unwrap_or(local);
         if !self.anchored {
-            return LegSession::new(None, shown);
+            return LegSession::new(None, shown, srtp);
         }
         let endpoint = services.owners.new_endpoint(self.key, leg);
         let streams = self.offer.as_ref().map_or(1, |offer| offer.media().len()).clamp(1, STREAMS_MAX);
         services.media(MediaCommand::Open { endpoint, local, streams });
         self.reports_due += 1;
-        LegSession::new(Some(endpoint), shown)
+        LegSession::new(Some(endpoint), shown, srtp)
+    }
+
+    /// How the caller's media is protected. A call for help is not refused for a lack of keys.
+    fn srtp_of_caller(&self, services: &Services) -> Srtp {
+        let is_emergency =
+            services.settings.emergency_numbers.iter().any(|number| **number == *self.callee_user);
+        match srtp_of(&self.who) {
+            Srtp::Always if is_emergency => Srtp::Auto,
+            srtp => srtp,
+        }
     }
 
     fn locate(&mut self, services: &mut Services, peer: Arc<Peer>, now: Moment) {
@@ -379,7 +396,7 @@ impl Call {
             return;
         }
         let destination = way.destination;
-        let session = self.new_session(services, index, destination.local().ip());
+        let session = self.new_session(services, index, destination.local().ip(), way.srtp());
         let tag = LocalTag::new(&mut services.random);
         let call_id: Box<str> = services.random.token::<24>().as_str().into();
         let opening = LegOpening {
@@ -461,15 +478,23 @@ impl Call {
     }
 }
 
-/// Whether both ends of the call leave their media to the node.
-fn anchors(who: &Caller, route: Option<&Route>) -> bool {
-    let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);
-    let by_callee = match route {
-        Some(Route::Peer(peer)) => peer.anchor_media,
-        Some(Route::Line(_)) => true,
-        None => false,
+/// Whether media goes through the node: both ends leave it to the node as `wanted`, or one has its encryption end here.
+fn anchors(wanted: bool, who: &Caller, route: Option<&Route>) -> bool {
+    let (by_callee, srtp) = match route {
+        Some(Route::Peer(peer)) => (peer.anchor_media, peer.srtp),
+        Some(Route::Line(line)) => (true, line.srtp),
+        None => return false,
     };
-    by_caller && by_callee
+    let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);
+    let needed = srtp != Srtp::Auto || srtp_of(who) != Srtp::Auto;
+    needed || (wanted && by_caller && by_callee)
+}
+
+fn srtp_of(who: &Caller) -> Srtp {
+    match who {
+        Caller::Line(line) => line.srtp,
+        Caller::Peer(peer) => peer.srtp,
+    }
 }
 
 /// Whether a party's Allow header names UPDATE (RFC 3311 §4).
