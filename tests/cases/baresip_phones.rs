@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offhook_e2e::{Node, NodeOptions, baresip::Baresip};
+use offhook_e2e::{Node, NodeOptions, baresip::Baresip, capture::Capture};
 
 /// What each phone says, Hz.
 const ANNA_HZ: f64 = 440.0;
@@ -60,6 +60,7 @@ fn talk(transports: [&str; 2], parameters: [&str; 2]) {
 #[test]
 fn two_phones_hear_each_other_before_and_after_a_hold() {
     let node = Node::start(&NodeOptions::default());
+    let capture = Capture::start(&node, &[]);
     let (mut anna, mut bert) = phones(&node, ["udp", "udp"], ["", ""]);
     call(&node, &mut anna, &mut bert);
     anna.command("hold", "");
@@ -70,6 +71,7 @@ fn two_phones_hear_each_other_before_and_after_a_hold() {
     anna.wait_to_say_more(ENOUGH);
     bert.wait_to_say_more(ENOUGH);
     hang_up(&node, &mut anna, &mut bert);
+    capture.finish(&[("sip", 14), ("sdp", 6), ("rtp", 200)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use offhook_e2e::{
     Node, NodeOptions,
+    capture::Capture,
     kamailio::Kamailio,
     sipp::{Sipp, SippRun},
 };
@@ -27,6 +28,7 @@ fn between_carriers(client: &'static str, tcp: bool) {
         server.local().port()
     );
     let node = Node::start(&NodeOptions { site, ..NodeOptions::default() });
+    let capture = Capture::start(&node, &[server.local().port()]);
     let mut server = if tcp { server.tcp() } else { server }.listen();
     let calling = Sipp::built_in(client, CALLER).calls(CALLS).arguments(&["-s", "0049301234", "-r", "5"]);
     if tcp { calling.tcp() } else { calling }.call(node.sip()).succeeds();
@@ -38,6 +40,8 @@ fn between_carriers(client: &'static str, tcp: bool) {
             "{record:#}"
         );
     }
+    // 100, 180, 200 and 200 to one side, INVITE, ACK and BYE to the other.
+    capture.finish(&[("sip", 7 * CALLS as usize), ("sdp", 2 * CALLS as usize)]);
 }
 
 #[test]

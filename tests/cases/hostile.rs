@@ -17,6 +17,7 @@ const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Where the torture messages come from: a peer, so that they get as far as a call could.
 const PEER: &str = "127.0.44.75";
+const PEER_V6_MESSAGES: &str = "127.0.51.18";
 
 /// T1, ms: short, for the node repeats its refusals until somebody acknowledges them, and here nobody does.
 const SHORT_TIMERS: &str = "t1_ms = 50\nt2_ms = 500\nt4_ms = 500";
@@ -80,15 +81,31 @@ const ANSWERS: &[(&str, &[u16])] = &[
     ("inv2543", &[400]), // no Contact
 ];
 
+/// The same for the messages of RFC 5118: IPv6 in all places.
+const ANSWERS_V6: &[(&str, &[u16])] = &[
+    ("ipv6-good", &[401]),
+    ("ipv6-bad", &[400]),
+    ("port-ambiguous", &[401]),
+    ("port-unambiguous", &[401]),
+    ("via-received-param-with-delim", &[481]),
+    ("via-received-param-no-delim", &[481]),
+    ("ipv6-in-sdp", &[403]),
+    ("mult-ip-in-header", &[481]),
+    ("mult-ip-in-sdp", &[403]),
+    ("ipv4-mapped-ipv6", &[404]),
+    ("ipv6-bug-abnf-3-colons", &[400]),
+];
+
 /// Messages whose branch, host and method are those of another one: they come when the other's transaction has ended, or
 /// they would be its retransmissions (RFC 3261 §17.2.3).
-const SAME_BRANCH: [&str; 3] = ["novelsc", "cparam02", "regescrt"];
+const SAME_BRANCH: [&str; 5] =
+    ["novelsc", "cparam02", "regescrt", "via-received-param-no-delim", "mult-ip-in-sdp"];
 
 fn node() -> Node {
     Node::start(&NodeOptions {
         signalling: SHORT_TIMERS.into(),
         domains: "[\"example.com\", \"example.net\", \"example.org\", \"company.com\", \"registrar.example.com\"]",
-        site: format!("[tenants.default.peers.strange]\nsources = [\"{PEER}\"]\n"),
+        site: format!("[tenants.default.peers.strange]\nsources = [\"{PEER}\", \"{PEER_V6_MESSAGES}\"]\n"),
         ..NodeOptions::default()
     })
 }
@@ -109,21 +126,30 @@ fn works_as_before(node: &Node) {
 
 #[test]
 fn each_torture_message_gets_its_status_or_silence() {
+    assert_eq!(ANSWERS.len(), 49);
+    torture(PEER, "rfc4475", ANSWERS);
+}
+
+#[test]
+fn each_ipv6_torture_message_gets_its_status() {
+    torture(PEER_V6_MESSAGES, "rfc5118", ANSWERS_V6);
+}
+
+fn torture(peer: &str, rfc: &str, answers: &[(&str, &[u16])]) {
     let node = node();
-    let mut sender = Sender::open(PEER, node.sip());
+    let mut sender = Sender::open(peer, node.sip());
     let mut wrong = Vec::new();
-    let (later, at_once): (Vec<_>, Vec<_>) = ANSWERS.iter().partition(|(name, _)| SAME_BRANCH.contains(name));
-    for (number, (name, expected)) in at_once.into_iter().chain(later).enumerate() {
-        if number >= ANSWERS.len() - SAME_BRANCH.len() {
-            node.wait_for_metric("offhook_transactions", 0.0);
-        }
-        let got = sender.statuses(name, &vector("rfc4475", name));
-        if got != *expected {
-            wrong.push(format!("{name}: {got:?} instead of {expected:?}"));
+    let (later, at_once): (Vec<_>, Vec<_>) = answers.iter().partition(|(name, _)| SAME_BRANCH.contains(name));
+    for group in [at_once, later] {
+        node.wait_for_metric("offhook_transactions", 0.0);
+        for (name, expected) in group {
+            let got = sender.statuses(name, &vector(rfc, name));
+            if got != *expected {
+                wrong.push(format!("{name}: {got:?} instead of {expected:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(ANSWERS.len(), 49);
     works_as_before(&node);
 }
 

@@ -7,4 +7,4 @@ mod kamailio_peer;
 mod lasting;
 mod looked_at;
 mod sipp_calls;
-mod websockets;
+mod transports;

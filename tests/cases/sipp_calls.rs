@@ -6,6 +6,7 @@ use offhook_e2e::{
     Node, NodeOptions,
     lossy::Lossy,
     sipp::{Sipp, SippRun},
+    stuttering::Stuttering,
 };
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -95,22 +96,47 @@ fn a_wrong_password_registers_nothing() {
     node.wait_for_bindings("101", 0);
 }
 
+/// The four ways over which SIPp speaks.
+const WAYS: [(IpAddr, &str); 4] = [(V4, "udp"), (V4, "tcp"), (V6, "udp"), (V6, "tcp")];
+
 #[test]
-fn ten_calls_pass_a_line_that_loses_and_repeats_datagrams() {
-    let calls = 10;
+fn every_transport_and_address_family_calls_every_other() {
+    let node = node();
+    let lines = ["102", "103", "104", "105"];
+    let callees = lines.iter().zip(WAYS).map(|(line, (ip, transport))| {
+        listen_as(&node, line, scenario("callee", ip).calls(WAYS.len() as u32), transport)
+    });
+    let mut callees: Vec<_> = callees.collect();
+    for (ip, transport) in WAYS {
+        let server = if ip.is_ipv4() { node.sip() } else { node.sip_v6() };
+        let calls = lines.map(|line| {
+            let calling = scenario("caller", ip).line("101").with("callee", line).with("talk_ms", 300);
+            if transport == "tcp" { calling.tcp() } else { calling }.call(server)
+        });
+        calls.into_iter().for_each(|mut calling| calling.succeeds());
+    }
+    callees.iter_mut().for_each(SippRun::succeeds);
+    for record in node.records(WAYS.len() * WAYS.len()) {
+        assert_eq!(record["cause"], "hung_up", "{record:#}");
+    }
+}
+
+/// Datagrams are lost and repeated on both lines.
+fn ten_calls_over_bad_lines(ip: IpAddr) {
+    let (calls, t1) = (10, 100);
     let node =
         Node::start(&NodeOptions { signalling: "t1_ms = 100\nt2_ms = 500".into(), ..NodeOptions::default() });
-    let t1 = 100;
+    let server = if ip.is_ipv4() { node.sip() } else { node.sip_v6() };
     // SIPp takes a stray repetition for a new call; it stays until the test ends, whatever it has counted.
-    let callee = Sipp::scenario("callee_patient", V4).with("t1", t1).calls(10 * calls);
-    let near_callee = Lossy::start(callee.local(), node.sip(), LOSS_PERCENT, 10, 7);
+    let callee = Sipp::scenario("callee_patient", ip).with("t1", t1).calls(10 * calls);
+    let near_callee = Lossy::start(callee.local(), server, LOSS_PERCENT, 10, 7);
     // Registered through the bad line, which is from now on the way to the phone.
-    let registering = Sipp::scenario("register", V4).with("t1", t1).line("102").at(callee.local());
+    let registering = Sipp::scenario("register", ip).with("t1", t1).line("102").at(callee.local());
     registering.with("contact", format!("sip:102@{}", callee.local())).call(near_callee.address).succeeds();
     let callee = callee.listen();
     let calling =
-        Sipp::scenario("caller", V4).with("t1", t1).line("101").with("callee", "102").with("talk_ms", 300);
-    let near_caller = Lossy::start(calling.local(), node.sip(), LOSS_PERCENT, 10, 11);
+        Sipp::scenario("caller", ip).with("t1", t1).line("101").with("callee", "102").with("talk_ms", 300);
+    let near_caller = Lossy::start(calling.local(), server, LOSS_PERCENT, 10, 11);
     // A repeated INVITE is challenged again, without a transaction; SIPp shall pass over that as a phone does.
     let patient = ["-r", "5", "-default_behaviors", "all,-abortunexp"];
     let mut calling = calling.calls(calls).arguments(&patient).call(near_caller.address);
@@ -120,6 +146,46 @@ fn ten_calls_pass_a_line_that_loses_and_repeats_datagrams() {
     for record in node.records(calls as usize) {
         assert_eq!(record["cause"], "hung_up", "{record:#}");
     }
+}
+
+#[test]
+fn ten_calls_pass_a_line_that_loses_and_repeats_datagrams() {
+    ten_calls_over_bad_lines(V4);
+}
+
+#[test]
+fn ten_calls_pass_such_a_line_over_ipv6() {
+    ten_calls_over_bad_lines(V6);
+}
+
+/// What loss makes of TCP: octets that come late, and in other pieces than they were sent in.
+fn ten_calls_over_stuttering_streams(ip: IpAddr) {
+    let calls = 10;
+    let node = node();
+    let server = if ip.is_ipv4() { node.sip() } else { node.sip_v6() };
+    let callee = scenario("callee", ip).calls(calls);
+    let near_callee = Stuttering::start(callee.local(), 7);
+    register(&node, "102", near_callee.address, "tcp");
+    let mut callee = callee.tcp().listen();
+    let near_caller = Stuttering::start(server, 11);
+    let calling = caller("caller", ip).tcp().calls(calls).arguments(&["-r", "5"]);
+    calling.call(near_caller.address).succeeds();
+    callee.succeeds();
+    let pieces = near_callee.pieces().min(near_caller.pieces());
+    assert!(pieces > 100, "only {pieces} pieces of sixty messages: nothing was tried");
+    for record in node.records(calls as usize) {
+        assert_eq!(record["cause"], "hung_up", "{record:#}");
+    }
+}
+
+#[test]
+fn ten_calls_pass_streams_that_stutter() {
+    ten_calls_over_stuttering_streams(V4);
+}
+
+#[test]
+fn ten_calls_pass_streams_that_stutter_over_ipv6() {
+    ten_calls_over_stuttering_streams(V6);
 }
 
 #[test]
@@ -240,10 +306,21 @@ fn hold_by_update_reaches_the_other_side() {
 
 #[test]
 fn sound_goes_both_ways_and_is_counted() {
+    sound([V4, V4]);
+}
+
+#[test]
+fn sound_goes_both_ways_between_ipv6_and_ipv4() {
+    sound([V6, V4]);
+}
+
+/// A tone goes from the caller to the callee, who sends it back.
+fn sound([caller_ip, callee_ip]: [IpAddr; 2]) {
     let node = node();
-    let mut callee = listen(&node, scenario("callee", V4).arguments(&["-rtp_echo"]), "udp");
-    let talking = scenario("caller_with_sound", V4).line("101").with("callee", "102").with("talk_ms", 2000);
-    talking.call(node.sip()).succeeds();
+    let mut callee = listen(&node, scenario("callee", callee_ip).arguments(&["-rtp_echo"]), "udp");
+    let talking = scenario("caller_with_sound", caller_ip).line("101").with("callee", "102");
+    let server = if caller_ip.is_ipv4() { node.sip() } else { node.sip_v6() };
+    talking.with("talk_ms", 2000).call(server).succeeds();
     callee.succeeds();
     let record = node.record();
     for leg in 0..2 {

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod sipp;
 pub mod sound;
+pub mod stuttering;
 pub mod torture;
 pub mod user_agent;
 pub mod wait;

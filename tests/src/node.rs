@@ -38,9 +38,11 @@ pub struct Node {
     process: Running,
     /// UDP and TCP, on 127.0.0.1 and ::1.
     pub sip_port: u16,
-    /// TLS, on 127.0.0.1.
+    /// TLS, on 127.0.0.1 and ::1.
     pub tls_port: u16,
-    /// WebSocket over TLS, on 127.0.0.1.
+    /// WebSocket, on ::1.
+    pub ws_port: u16,
+    /// WebSocket over TLS, on 127.0.0.1 and ::1.
     pub wss_port: u16,
     /// The API, and SIP over WebSocket at `/sip`.
     pub http: SocketAddr,
@@ -61,7 +63,7 @@ impl Node {
     pub fn start(options: &NodeOptions) -> Self {
         let directory =
             tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory");
-        let (sip_port, tls_port, wss_port) = (ports::free(), ports::free(), ports::free());
+        let [sip_port, tls_port, ws_port, wss_port] = [(); 4].map(|()| ports::free());
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let media = ports::media_block();
         let configuration = format!(
@@ -71,6 +73,7 @@ digest = "md5" # Debian's SIPp fails at any other challenge
 listen = [
     "udp://127.0.0.1:{sip_port}", "tcp://127.0.0.1:{sip_port}", "udp://[::1]:{sip_port}", "tcp://[::1]:{sip_port}",
     "tls://127.0.0.1:{tls_port}", "wss://127.0.0.1:{wss_port}",
+    "tls://[::1]:{tls_port}", "wss://[::1]:{wss_port}", "ws://[::1]:{ws_port}",
 ]
 {}
 [http]
@@ -98,7 +101,7 @@ level = "debug"
         fs::write(directory.path().join("offhook.toml"), configuration)
             .expect("the test's directory can be written");
         let process = spawn(directory.path());
-        let mut node = Self { directory, process, sip_port, tls_port, wss_port, http, media };
+        let mut node = Self { directory, process, sip_port, tls_port, ws_port, wss_port, http, media };
         node.wait_until_ready();
         node.apply(&site(options));
         node
@@ -119,9 +122,14 @@ level = "debug"
         SocketAddr::from((Ipv6Addr::LOCALHOST, self.sip_port))
     }
 
-    /// Its SIP address for TLS.
+    /// Its SIP address for TLS over IPv4.
     pub fn sip_tls(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.tls_port))
+    }
+
+    /// Its SIP address for TLS over IPv6.
+    pub fn sip_tls_v6(&self) -> SocketAddr {
+        SocketAddr::from((Ipv6Addr::LOCALHOST, self.tls_port))
     }
 
     /// The self-signed certificate that it made.

@@ -82,16 +82,19 @@ pub fn heard(samples: &[i16], hz: f64) -> Duration {
 #[derive(Debug)]
 pub struct RtpEnd {
     socket: UdpSocket,
+    voice: ToneGenerator,
+    packets: u16,
     /// The sound received so far, in the order it came.
     pub received: Vec<i16>,
 }
 
 impl RtpEnd {
-    /// Opens one on an address of this host.
-    pub fn open(ip: &str) -> Self {
+    /// Opens one on an address of this host, whose voice is a tone of `hz`.
+    pub fn open(ip: &str, hz: f64) -> Self {
         let socket = UdpSocket::bind((ip, 0)).expect("a UDP port");
         socket.set_nonblocking(true).expect("sockets can");
-        Self { socket, received: Vec::new() }
+        let voice = ToneGenerator::new(RATE, &[(hz, LEVEL)]).expect("an audible tone");
+        Self { socket, voice, packets: 0, received: Vec::new() }
     }
 
     /// Its address.
@@ -101,27 +104,30 @@ impl RtpEnd {
 
     /// A session description that offers or answers µ-law here.
     pub fn description(&self) -> String {
-        let SocketAddr::V4(address) = self.address() else { panic!("these tests use IPv4") };
+        let address = self.address();
+        let (kind, ip) = (if address.is_ipv4() { "IP4" } else { "IP6" }, address.ip());
         format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
-            ip = address.ip(),
+            "v=0\r\no=- 1 1 IN {kind} {ip}\r\ns=-\r\nc=IN {kind} {ip}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
             port = address.port()
         )
     }
 
-    /// Sends a tone in real time to where `description` says, and takes what comes meanwhile.
-    pub fn talk(&mut self, description: &str, hz: f64, length: Duration) {
+    /// Talks for so long, in real time, to where `description` says, and takes what comes meanwhile.
+    pub fn talk(&mut self, description: &str, length: Duration) {
         let to = media_address(description);
-        let octets = mu_law_tone(hz, length);
+        let give_up_at = Instant::now() + length;
         let mut next = Instant::now();
-        for (number, payload) in octets.chunks_exact(PACKET_SAMPLES).enumerate() {
-            let number = u16::try_from(number).expect("a short tone");
+        while next < give_up_at {
+            let (mut samples, mut payload) = ([0; PACKET_SAMPLES], [0; PACKET_SAMPLES]);
+            self.voice.fill(&mut samples);
+            G711::MuLaw.encode(&samples, &mut payload);
             let mut packet = vec![0x80, 0];
-            packet.extend(number.to_be_bytes());
-            packet.extend((u32::from(number) * 160).to_be_bytes());
+            packet.extend(self.packets.to_be_bytes());
+            packet.extend((u32::from(self.packets) * 160).to_be_bytes());
             packet.extend(0x0ff0_0ff0_u32.to_be_bytes());
             packet.extend(payload);
             let _ = self.socket.send_to(&packet, to);
+            self.packets += 1;
             next += Duration::from_millis(20);
             thread::sleep(next.saturating_duration_since(Instant::now()));
             self.take();

@@ -9,8 +9,8 @@ use std::{
 
 use crate::wait;
 
-/// Ports the messages' Via headers want answers at (RFC 3261 §18.2.2): the default, and two that are named.
-const ANSWER_PORTS: [u16; 3] = [5060, 5050, 5070];
+/// Ports the messages' Via headers want answers at (RFC 3261 §18.2.2): the default, and those that are named.
+const ANSWER_PORTS: [u16; 5] = [5060, 5050, 5070, 6050, 19_823];
 
 /// One end that answers to all these messages come to.
 #[derive(Debug)]

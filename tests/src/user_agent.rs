@@ -14,7 +14,7 @@ use md5::{Digest, Md5};
 use crate::{node::password, wait::PATIENCE};
 
 /// How long one look for a message takes.
-const LOOK: Duration = Duration::from_millis(100);
+pub const LOOK: Duration = Duration::from_millis(100);
 
 /// A way to carry messages.
 pub trait Link {
@@ -26,6 +26,24 @@ pub trait Link {
     fn transport(&self) -> &'static str;
     /// The host and port that this side names itself by.
     fn sent_by(&self) -> String;
+}
+
+impl<L: Link + ?Sized> Link for Box<L> {
+    fn send(&mut self, message: &[u8]) {
+        (**self).send(message);
+    }
+
+    fn receive(&mut self) -> Option<Vec<u8>> {
+        (**self).receive()
+    }
+
+    fn transport(&self) -> &'static str {
+        (**self).transport()
+    }
+
+    fn sent_by(&self) -> String {
+        (**self).sent_by()
+    }
 }
 
 /// UDP.
@@ -189,6 +207,8 @@ pub struct Phone<L> {
     tag: String,
     cseq: u32,
     unread: Vec<Message>,
+    /// The Call-IDs of the calls it was called by: an INVITE that came twice is no new one.
+    calls: Vec<String>,
 }
 
 /// A dialog as this side sees it.
@@ -210,7 +230,7 @@ fn fresh() -> String {
 impl<L: Link> Phone<L> {
     /// A phone for `line` of the node at `server`.
     pub fn new(link: L, line: &str, server: SocketAddr) -> Self {
-        Self { link, line: line.into(), server, tag: fresh(), cseq: 0, unread: Vec::new() }
+        Self { link, line: line.into(), server, tag: fresh(), cseq: 0, unread: Vec::new(), calls: Vec::new() }
     }
 
     fn contact(&self) -> String {
@@ -335,9 +355,21 @@ impl<L: Link> Phone<L> {
         )
     }
 
-    /// Waits for a request of the other side.
-    pub fn wait_for_request(&mut self, method: &str) -> Message {
-        self.wait_for(method, |message| message.method() == Some(method))
+    /// Waits until somebody calls; the INVITE.
+    pub fn wait_for_call(&mut self) -> Message {
+        let calls = std::mem::take(&mut self.calls);
+        let is_new = |message: &Message| !calls.iter().any(|call| call == message.header("call-id"));
+        let invite = self.wait_for("INVITE", |message| message.method() == Some("INVITE") && is_new(message));
+        self.calls = calls;
+        self.calls.push(invite.header("call-id").into());
+        invite
+    }
+
+    /// Waits for a request of the other side in a dialog.
+    pub fn wait_for_request(&mut self, dialog: &Dialog, method: &str) -> Message {
+        self.wait_for(method, |message| {
+            message.method() == Some(method) && message.header("call-id") == dialog.call_id
+        })
     }
 
     /// Answers a request; a description makes it the session's answer.

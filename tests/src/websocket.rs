@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
 };
 
 use crate::{
-    user_agent::{Link, connect},
+    user_agent::{LOOK, Link, connect},
     wait::PATIENCE,
 };
 
@@ -40,7 +40,7 @@ pub fn tls(server: SocketAddr, trusted: &Path) -> StreamOwned<ClientConnection, 
     // The handshake at once: what comes later reads with a short time limit.
     stream.sock.set_read_timeout(Some(PATIENCE)).expect("sockets can");
     stream.conn.complete_io(&mut stream.sock).expect("the handshake succeeds");
-    stream.sock.set_read_timeout(connect(server).read_timeout().expect("it was set")).expect("sockets can");
+    stream.sock.set_read_timeout(Some(LOOK)).expect("sockets can");
     stream
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct SitePlan {
     generation: u64,
     /// One line per change: `+` makes, `~` changes, `-` removes. Personal data and secrets show only that they change.
     changes: Vec<String>,
+    /// What the site would lack then, and what to do about it: emergency calls that lead nowhere.
+    warnings: Vec<String>,
 }
 
 /// What was done.
@@ -81,8 +83,11 @@ pub(crate) async fn plan(
     Params(params): Params<PlanParams>,
     Text(document): Text,
 ) -> Result<Json<SitePlan>, Problem> {
-    let plan = api.store().plan(&parse(&document)?, params.prune).await?;
-    Ok(Json(SitePlan { generation: plan.generation, changes: lines_of(&plan) }))
+    let document = parse(&document)?;
+    let plan = api.store().plan(&document, params.prune).await?;
+    let site = api.store().load_site().await?;
+    let warnings = site.advice_after(&plan, &api.settings().emergency_numbers);
+    Ok(Json(SitePlan { generation: plan.generation, changes: lines_of(&plan), warnings }))
 }
 
 /// Makes the configuration what a site document (TOML) says: all of it or nothing.

@@ -1,6 +1,7 @@
 //! What is on now: calls and registrations.
 
 use axum::{Json, extract::State, http::StatusCode};
+use offhook_store::ItemKey;
 use offhook_switch::record::CallId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -9,6 +10,7 @@ use crate::{
     Api, Problem,
     auth::Bearer,
     extract::{Params, Segments},
+    known,
     page::{Page, PageParams, page_by},
     view::{Call, Registration},
 };
@@ -27,6 +29,14 @@ pub(crate) struct LiveParams {
 }
 
 impl LiveParams {
+    /// Refuses a tenant that is not there: its empty list would look like a quiet one.
+    async fn check(&self, api: &Api) -> Result<(), Problem> {
+        match &self.tenant {
+            Some(tenant) => known::known(api, &ItemKey::tenant(tenant)).await,
+            None => Ok(()),
+        }
+    }
+
     fn wants(&self, tenant: &str) -> bool {
         self.tenant.as_deref().is_none_or(|wanted| wanted == tenant)
     }
@@ -51,6 +61,7 @@ pub(crate) async fn list_calls(
     State(api): State<Api>,
     Params(params): Params<LiveParams>,
 ) -> Result<Json<Page<Call>>, Problem> {
+    params.check(&api).await?;
     let calls = api.node().calls().await;
     let calls = calls.iter().filter(|call| params.wants(&call.tenant)).map(Call::from).collect();
     // Ids sort by the time of the call's beginning.
@@ -117,6 +128,7 @@ pub(crate) async fn list_registrations(
     State(api): State<Api>,
     Params(params): Params<LiveParams>,
 ) -> Result<Json<Page<Registration>>, Problem> {
+    params.check(&api).await?;
     let bindings = api.node().registrations().await;
     let bindings =
         bindings.iter().filter(|binding| params.wants(&binding.tenant)).map(Registration::from).collect();
@@ -130,5 +142,5 @@ pub(crate) fn call_id(text: &str) -> Result<CallId, Problem> {
 }
 
 fn not_on(call: CallId) -> Problem {
-    Problem::missing(format!("call {call} now"), "if it has ended, its record is at /api/v1/records/")
+    Problem::missing(format!("call {call} now"), "if it has ended, its record tells how")
 }

@@ -21,6 +21,8 @@ pub(crate) struct Status {
     lines: usize,
     /// Call records that are kept.
     records: u64,
+    /// What the site lacks, and what to do about it: emergency calls that lead nowhere.
+    warnings: Vec<String>,
 }
 
 /// The process answers: 200, always.
@@ -46,13 +48,15 @@ pub(crate) async fn readyz(State(api): State<Api>) -> (StatusCode, String) {
     )
 )]
 pub(crate) async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
+    let site = api.store().load_site().await?;
     Ok(Json(Status {
         readiness: word(api.node().readiness()).into(),
         version: env!("CARGO_PKG_VERSION").into(),
         calls: api.node().calls().await.len(),
         registrations: api.node().registrations().await.len(),
-        lines: api.store().load_site().await?.lines.len(),
+        lines: site.lines.len(),
         records: api.store().record_count().await?,
+        warnings: site.advice(&api.settings().emergency_numbers),
     }))
 }
 

@@ -13,6 +13,7 @@ mod clock;
 pub mod control;
 mod extract;
 mod health;
+mod known;
 mod live;
 mod mask;
 mod metrics;
@@ -30,6 +31,8 @@ mod websocket;
 use std::{sync::Arc, time::Duration};
 
 use offhook_store::Store;
+use offhook_switch::directory::EMERGENCY_NUMBERS;
+use tokio::sync::watch;
 
 pub use clock::parse_time;
 pub use control::NodeControl;
@@ -52,27 +55,40 @@ struct Inner {
     store: Store,
     settings: Settings,
     sip_websocket: Option<SipWebSocketHook>,
+    stopping: watch::Sender<bool>,
 }
 
-/// Bounds of the HTTP side.
-#[derive(Clone, Copy, Debug)]
+/// Bounds of the HTTP side, and what the API has to know of the node's configuration.
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// A request that is not answered by then gets 503. Streams are excepted. Default 30 s.
     pub request_timeout: Duration,
     /// Bytes of a request's body. Default 4 MiB.
     pub body_max_bytes: usize,
+    /// The numbers of `sip.emergency_numbers`, to say where calls to them lead nowhere.
+    pub emergency_numbers: Vec<Box<str>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(30), body_max_bytes: 4 * 1024 * 1024 }
+        Self {
+            request_timeout: Duration::from_secs(30),
+            body_max_bytes: 4 * 1024 * 1024,
+            emergency_numbers: EMERGENCY_NUMBERS.map(Into::into).into(),
+        }
     }
 }
 
 impl Api {
     /// The API of `node`, whose data is in `store`.
     pub fn new(node: Arc<dyn NodeControl>, store: Store, settings: Settings) -> Self {
-        Self(Arc::new(Inner { node, store, settings, sip_websocket: None }))
+        Self(Arc::new(Inner {
+            node,
+            store,
+            settings,
+            sip_websocket: None,
+            stopping: watch::Sender::new(false),
+        }))
     }
 
     /// Also takes SIP over WebSocket at [`SIP_WEBSOCKET_PATH`]; `hook` gets every stream after its handshake.
@@ -82,8 +98,9 @@ impl Api {
         Self(Arc::new(Inner {
             node: Arc::clone(&inner.node),
             store: inner.store.clone(),
-            settings: inner.settings,
+            settings: inner.settings.clone(),
             sip_websocket: Some(hook),
+            stopping: watch::Sender::new(false),
         }))
     }
 
@@ -95,8 +112,18 @@ impl Api {
         &self.0.store
     }
 
-    fn settings(&self) -> Settings {
-        self.0.settings
+    fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Told when the node stops: streams that are open then end.
+    fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    /// Tells it.
+    fn stop(&self) {
+        self.0.stopping.send_replace(true);
     }
 
     fn sip_websocket(&self) -> Option<&SipWebSocketHook> {

@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use offhook_sip::message::StatusCode;
+
 /// What stands for a masked value.
 const MASK: &str = "***";
 
@@ -132,11 +134,21 @@ fn split(text: &str) -> (&str, &str) {
     text.split_once("\r\n\r\n").or_else(|| text.split_once("\n\n")).unwrap_or((text, ""))
 }
 
-/// A response's line says nothing of anybody; of a request's the method and the version stay.
+/// A response's line says nothing of anybody but by a phrase of its own; of a request's the method and the version stay.
 fn start_line(line: &str) -> String {
     if line.starts_with("SIP/") {
-        // The reason phrase is free text of the other side: the status tells enough.
-        return line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        let mut words = line.splitn(3, ' ');
+        let (version, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let Some(code) = status.parse().ok().and_then(StatusCode::new) else {
+            return format!("{version} {MASK}");
+        };
+        let (said, usual) = (words.next().unwrap_or_default(), code.default_reason());
+        // Any other phrase is free text of the other side.
+        return match said {
+            "" => format!("{version} {status}"),
+            said if said.eq_ignore_ascii_case(usual) => format!("{version} {status} {usual}"),
+            _ => format!("{version} {status} {MASK} ({usual})"),
+        };
     }
     let method: String =
         line.split(' ').next().unwrap_or_default().chars().filter(char::is_ascii_uppercase).collect();
@@ -226,10 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_standard_reason_phrase_is_shown() {
+        for phrase in ["404 Not Found", "180 Ringing", "486 Busy Here", "200 OK"] {
+            assert_eq!(masked(&format!("SIP/2.0 {phrase}\r\n\r\n")), format!("SIP/2.0 {phrase}\r\n\r\n"));
+        }
+        assert_eq!(masked("SIP/2.0 Anna\r\n\r\n"), "SIP/2.0 ***\r\n\r\n");
+    }
+
+    #[test]
     fn a_callers_reason_phrase_and_strange_headers_stay_hidden() {
         let shown = masked(
             "SIP/2.0 404 No Anna here\r\nP-Asserted-Identity: <sip:anna@example.org>\r\n\r\nhello Anna",
         );
-        assert_eq!(shown, "SIP/2.0 404\r\nP-Asserted-Identity: ***\r\n\r\n*** (10 octets)");
+        assert_eq!(shown, "SIP/2.0 404 *** (Not Found)\r\nP-Asserted-Identity: ***\r\n\r\n*** (10 octets)");
     }
 }

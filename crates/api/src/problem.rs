@@ -5,7 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use offhook_store::{EditError, StoreError, TokenError};
+use offhook_store::{EditError, ItemKey, Kind, StoreError, TokenError};
+use offhook_switch::directory::DEFAULT_TENANT;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -68,9 +69,24 @@ impl Problem {
     /// 400: a query parameter is wrong.
     pub fn parameter(name: &str, problem: impl Into<String>) -> Self {
         let problem = problem.into();
-        let mut made = Self::malformed(format!("{name}: {problem}"));
-        made.errors.push(ValueError { path: name.into(), problem });
-        made
+        Self::malformed(format!("{name}: {problem}")).with_error(name.into(), problem)
+    }
+
+    /// Also names the value that is wrong.
+    pub(crate) fn with_error(mut self, path: String, problem: String) -> Self {
+        self.errors.push(ValueError { path, problem });
+        self
+    }
+
+    /// 404: there is nothing of that name, but perhaps of a near one.
+    pub(crate) fn unknown(key: &ItemKey, near: Option<&str>) -> Self {
+        let list = match key.kind {
+            Kind::Tenant => "`offhook tenant list` shows all".to_string(),
+            kind if &*key.tenant == DEFAULT_TENANT => format!("`offhook {kind} list` shows all"),
+            kind => format!("`offhook {kind} list --tenant {}` shows all", key.tenant),
+        };
+        let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
+        Self::missing(key, &format!("{near}{list}"))
     }
 
     /// 401: no token, or a wrong one.

@@ -9,8 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use offhook_base::UtcMillis;
-use offhook_store::{Access, RecordFilter};
-use offhook_switch::record::EndCause;
+use offhook_store::{Access, ItemKey, Kind, RecordFilter};
+use offhook_switch::{
+    directory::DEFAULT_TENANT,
+    record::{EndCause, LegRole},
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -20,8 +23,9 @@ use crate::{
     calls::call_id,
     clock::{self, parse_time},
     extract::{Params, Segments},
+    known::known,
     page::{Page, limit_of},
-    view::Record,
+    view::{Leg, Record},
 };
 
 /// What the access log says where the request gives no reason.
@@ -104,7 +108,12 @@ pub(crate) async fn list_records(
 ) -> Result<Response, Problem> {
     let format = params.format;
     let access = access(&by, params.reason.as_deref())?;
+    let (tenant, line) = (params.tenant.clone(), params.line.clone());
     let page = api.store().records(&access, &params.filter()?).await?;
+    if page.items.is_empty() {
+        // Of what was removed there may still be records; where there are none, the name is the likely reason.
+        known_of_records(&api, tenant.as_deref(), line.as_deref()).await?;
+    }
     let next = page.next.map(|cursor| cursor.to_string());
     let items: Vec<Record> = page.items.iter().map(Record::from).collect();
     if format == Format::Json {
@@ -113,6 +122,18 @@ pub(crate) async fn list_records(
     let headers = [(header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present")];
     let next = next.map(|next| [(NEXT_HEADER, next)]);
     Ok((headers, next, csv(&items)).into_response())
+}
+
+/// Refuses a tenant or line that is not there.
+async fn known_of_records(api: &Api, tenant: Option<&str>, line: Option<&str>) -> Result<(), Problem> {
+    match (tenant, line) {
+        (None, None) => Ok(()),
+        (Some(tenant), None) => known(api, &ItemKey::tenant(tenant)).await,
+        (None, Some(line)) if api.store().has_line_anywhere(line).await? => Ok(()),
+        (tenant, Some(line)) => {
+            known(api, &ItemKey::new(Kind::Line, tenant.unwrap_or(DEFAULT_TENANT), line)).await
+        }
+    }
 }
 
 /// Reads the record of one call. The access is logged.
@@ -173,11 +194,21 @@ fn moment(name: &str, text: &str) -> Result<UtcMillis, Problem> {
     parse_time(text).ok_or_else(wrong)
 }
 
-/// One line a call (RFC 4180); codec and quality are those of each side's first stream.
+/// What a side's quality is called, behind `caller_` and `callee_`.
+const QUALITY: [&str; 6] = ["codec", "packets", "loss", "jitter_ms", "round_trip_ms", "mos"];
+
+/// One line a call (RFC 4180). `caller_…` is what came from the caller, `callee_…` what came from the leg that answered,
+/// each by its first stream; empty where there was none.
 fn csv(records: &[Record]) -> String {
     let mut text = String::from(
-        "id,tenant,caller,caller_name,callee,started,ringing,answered,ended,talk_ms,ended_by,cause,sip_status,q850\r\n",
+        "id,tenant,caller,caller_name,callee,started,ringing,answered,ended,talk_ms,ended_by,cause,sip_status,q850",
     );
+    for side in ["caller", "callee"] {
+        for name in QUALITY {
+            let _ = write!(text, ",{side}_{name}");
+        }
+    }
+    text.push_str("\r\n");
     for record in records {
         let word = |value: serde_json::Result<serde_json::Value>| match value {
             Ok(serde_json::Value::String(word)) => word,
@@ -199,13 +230,32 @@ fn csv(records: &[Record]) -> String {
             record.sip_status.to_string(),
             record.q850.to_string(),
         ];
-        for (index, field) in fields.iter().enumerate() {
+        let quality = [LegRole::Caller, LegRole::Callee].map(|role| quality(record, role));
+        for (index, field) in fields.iter().chain(quality.iter().flatten()).enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let _ = write!(text, "{comma}{}", csv_field(field));
         }
         text.push_str("\r\n");
     }
     text
+}
+
+/// The first stream of the caller, or of the callee that answered, in the order of [`QUALITY`].
+fn quality(record: &Record, role: LegRole) -> [String; QUALITY.len()] {
+    let answered = |leg: &&Leg| leg.role == role && (role == LegRole::Caller || leg.answered.is_some());
+    let stream = record.legs.iter().rfind(answered).and_then(|leg| leg.streams.first());
+    let Some(stream) = stream else { return Default::default() };
+    let number =
+        |value: Option<f64>, digits: usize| value.map_or(String::new(), |value| format!("{value:.digits$}"));
+    let heard = stream.packets_received > 0;
+    [
+        stream.codec.clone(),
+        stream.packets_received.to_string(),
+        number(stream.loss(), 4),
+        number(heard.then_some(stream.jitter_ms), 1),
+        number(stream.round_trip_ms, 1),
+        number(stream.mos, 2),
+    ]
 }
 
 /// Quotes where RFC 4180 asks for it. A field that a spreadsheet would take for a formula gets a quote mark before it:

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use crate::{
     Api, Problem,
     auth::Bearer,
+    known::known,
     live::Live,
     page::{Page, PageParams, page_by},
 };
@@ -40,6 +41,11 @@ pub(crate) trait Resource: Serialize + Sized {
     fn with_password(self, _password: Option<String>) -> Self {
         self
     }
+
+    /// Puts what deserves a second look into the answer; `emergency` are the numbers of the configuration.
+    fn with_warnings(self, _emergency: &[Box<str>]) -> Self {
+        self
+    }
 }
 
 /// A change in the making.
@@ -56,10 +62,10 @@ pub(crate) async fn list<R: Resource>(
     tenant: &str,
     params: &PageParams,
 ) -> Result<Page<R>, Problem> {
-    let site = api.store().load_site().await?;
-    if R::KIND != Kind::Tenant && !site.tenants.iter().any(|known| &*known.name == tenant) {
-        return Err(EditError::Missing(ItemKey::tenant(tenant)).into());
+    if R::KIND != Kind::Tenant {
+        known(api, &ItemKey::tenant(tenant)).await?;
     }
+    let site = api.store().load_site().await?;
     let live = live_if_lines::<R>(api).await;
     page_by(R::all(&site, tenant, &live), params, |item| item.name().to_string())
 }
@@ -68,8 +74,10 @@ pub(crate) async fn list<R: Resource>(
 pub(crate) async fn read<R: Resource>(api: &Api, tenant: &str, name: &str) -> Result<R, Problem> {
     let site = api.store().load_site().await?;
     let live = live_if_lines::<R>(api).await;
-    let found = R::all(&site, tenant, &live).into_iter().find(|item| item.name() == name);
-    found.ok_or_else(|| EditError::Missing(key_of::<R>(tenant, name)).into())
+    match R::all(&site, tenant, &live).into_iter().find(|item| item.name() == name) {
+        Some(found) => Ok(found),
+        None => Err(missing(api, key_of::<R>(tenant, name)).await),
+    }
 }
 
 /// Makes one, and shows it.
@@ -83,7 +91,8 @@ pub(crate) async fn add<R: Resource>(
     let name = item.key().name;
     let password = api.store().add(&by.author(), item).await?;
     api.node().directory_changed().await;
-    Ok(read::<R>(api, tenant, &name).await?.with_password(password.map(|password| password.reveal().into())))
+    let made = read::<R>(api, tenant, &name).await?.with_warnings(&api.settings().emergency_numbers);
+    Ok(made.with_password(password.map(|password| password.reveal().into())))
 }
 
 /// Changes the fields that are given, and shows it.
@@ -98,7 +107,7 @@ pub(crate) async fn change<R: Resource>(
     for _ in 0..CHANGE_ATTEMPTS {
         let site = api.store().load_site().await?;
         let Some(Patched { before, after, secret }) = R::patched(&site, &key, patch)? else {
-            return Err(EditError::Missing(key).into());
+            return Err(missing(api, key).await);
         };
         let mut fields = after.differences(&before);
         fields.extend(secret.map(FieldChange::hidden));
@@ -126,9 +135,17 @@ pub(crate) async fn remove<R: Resource>(
     tenant: &str,
     name: &str,
 ) -> Result<(), Problem> {
-    api.store().remove(&by.author(), &key_of::<R>(tenant, name)).await?;
+    match api.store().remove(&by.author(), &key_of::<R>(tenant, name)).await {
+        Err(EditError::Missing(key)) => return Err(missing(api, key).await),
+        done => done?,
+    }
     api.node().directory_changed().await;
     Ok(())
+}
+
+/// There is no such thing; with a near name, if there is one.
+async fn missing(api: &Api, key: ItemKey) -> Problem {
+    known(api, &key).await.err().unwrap_or_else(|| EditError::Missing(key).into())
 }
 
 fn key_of<R: Resource>(tenant: &str, name: &str) -> ItemKey {

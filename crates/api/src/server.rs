@@ -134,7 +134,7 @@ pub fn router(api: Api) -> Router {
 
 /// Serves [`router`] on `listener` until `stop` is ready, then lets running requests end.
 ///
-/// Streams of events and traces end with the node's channels, which the node closes when it stops.
+/// Streams of events and traces then end with an event `end`.
 ///
 /// # Errors
 /// The listener failed for good.
@@ -143,9 +143,13 @@ pub async fn serve(
     api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    axum::serve(listener, router(api).into_make_service_with_connect_info::<Ends>())
-        .with_graceful_shutdown(stop)
-        .await
+    let service = router(api.clone()).into_make_service_with_connect_info::<Ends>();
+    let told = async move {
+        stop.await;
+        // A stream would otherwise keep its connection, and the server, for as long as its reader likes.
+        api.stop();
+    };
+    axum::serve(listener, service).with_graceful_shutdown(told).await
 }
 
 async fn limit_time(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -153,7 +157,7 @@ async fn limit_time(State(api): State<Api>, request: Request, next: Next) -> Res
         Ok(response) => response,
         Err(_) => Problem::unavailable(
             "the node did not answer in time",
-            "try again; if it stays so, look at /metrics",
+            "try again; if it stays so, look at the node's log and metrics",
         )
         .into_response(),
     }

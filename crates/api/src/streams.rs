@@ -10,8 +10,9 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use offhook_base::Purpose;
+use offhook_store::{ItemKey, Kind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
@@ -23,7 +24,7 @@ use crate::{
     calls::call_id,
     control::{Direction, TraceFilter, TracedMessage},
     extract::Params,
-    mask,
+    known, mask,
     view::{self, Sight},
 };
 
@@ -64,7 +65,7 @@ pub(crate) struct TraceParams {
 
 /// Everything that happens from now on, as server-sent events named by what happened.
 ///
-/// An event `missed` with a `count` says that the reader was too slow.
+/// An event `missed` with a `count` says that the reader was too slow. An event `end` is the last one: the node stops.
 #[utoipa::path(
     get,
     path = "/events",
@@ -90,12 +91,12 @@ pub(crate) async fn events(
             Err(RecvError::Lagged(count)) => event("missed", &json!({ "count": count })),
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok::<_, Infallible>(event), facts))
+        Some((event, facts))
     });
-    Ok(live(facts))
+    Ok(live(&api, facts))
 }
 
-/// SIP messages from now on, as server-sent events named `message`.
+/// SIP messages from now on, as server-sent events named `message`. An event `end` is the last one: the node stops.
 #[utoipa::path(
     get,
     path = "/trace",
@@ -112,17 +113,24 @@ pub(crate) async fn trace(
     Params(params): Params<TraceParams>,
 ) -> Result<Response, Problem> {
     let filter = filter_of(&params)?;
+    for (kind, named) in [(Kind::Line, &filter.line), (Kind::Peer, &filter.peer)] {
+        if let Some((tenant, name)) = named {
+            // Nothing would ever come, and nobody would know why.
+            known::known(&api, &ItemKey::new(kind, tenant, name)).await?;
+        }
+    }
     let sight = sight(&api, &by, params.unmask, params.reason.as_deref(), "trace").await?;
-    Ok(live(messages(api.node().trace(filter), sight)))
+    let messages = messages(api.node().trace(filter), sight);
+    Ok(live(&api, messages))
 }
 
 fn messages(
     receiver: mpsc::Receiver<TracedMessage>,
     sight: Sight,
-) -> impl Stream<Item = Result<Event, Infallible>> + Send + 'static {
+) -> impl Stream<Item = Event> + Send + 'static {
     stream::unfold(receiver, move |mut receiver| async move {
         let message = receiver.recv().await?;
-        Some((Ok(event("message", &shown(&message, sight))), receiver))
+        Some((event("message", &shown(&message, sight)), receiver))
     })
 }
 
@@ -173,6 +181,15 @@ fn event(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-fn live(events: impl Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+/// `events` until the node stops or has no more of them, and then a last one that says so: a stream that only breaks off
+/// looks like a fault of the network.
+fn live(api: &Api, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let mut stopping = api.stopping();
+    let stopped = async move {
+        // The sender lives as long as the API does: its end is the node's.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let end = stream::once(async { event("end", &json!({ "why": "the node stops" })) });
+    let events = events.take_until(stopped).chain(end).map(Ok::<_, Infallible>);
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
 }

@@ -128,7 +128,7 @@ pub(crate) struct Record {
 pub(crate) struct Leg {
     /// `caller` or `callee`.
     #[schema(value_type = String)]
-    role: LegRole,
+    pub(crate) role: LegRole,
     /// The line, by name.
     line: Option<String>,
     /// The peer, by name.
@@ -146,13 +146,13 @@ pub(crate) struct Leg {
     /// When it first rang.
     ringing: Option<String>,
     /// When it answered.
-    answered: Option<String>,
+    pub(crate) answered: Option<String>,
     /// When it ended.
     ended: String,
     /// The final status of its INVITE.
     status: Option<u16>,
     /// Quality per media section.
-    streams: Vec<Stream>,
+    pub(crate) streams: Vec<Stream>,
 }
 
 /// One stream of one leg, as the node saw it.
@@ -184,6 +184,14 @@ pub(crate) struct Stream {
     pub(crate) remote_loss: Option<f64>,
     /// Mean opinion score, 1 to 4.5.
     pub(crate) mos: Option<f64>,
+}
+
+impl Stream {
+    /// The part of the leg's packets that did not arrive, 0 to 1; `None` if there were none.
+    pub(crate) fn loss(&self) -> Option<f64> {
+        let all = self.packets_received.saturating_add(self.packets_lost);
+        (all > 0).then(|| self.packets_lost as f64 / all as f64)
+    }
 }
 
 impl From<&CallRecord> for Record {

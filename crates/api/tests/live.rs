@@ -13,7 +13,8 @@ use offhook_api::{Settings, control::Direction, control::TracedMessage};
 use offhook_base::{DataSubject, Personal};
 use offhook_switch::{
     fact::{Fact, What},
-    record::{CallId, CallRecord},
+    media::StreamQuality,
+    record::{CallId, CallRecord, LegRecord, LegRole},
     summary::RegistrationSummary,
 };
 use reqwest::{Method, StatusCode};
@@ -71,7 +72,29 @@ async fn calls_are_listed_read_and_hung_up() {
         StatusCode::NOT_FOUND
     );
     assert_eq!(world.get("/api/v1/calls/nonsense").await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(world.get("/api/v1/calls?tenant=other").await.1["items"], json!([]));
+    let (status, problem) = world.get("/api/v1/calls?tenant=defalt").await;
+    assert_eq!((status, &problem["detail"]), (StatusCode::NOT_FOUND, &json!("there is no tenant defalt")));
+    assert_eq!(problem["hint"], "did you mean default? `offhook tenant list` shows all");
+}
+
+/// Goal: a name that is not there does not look like one where nothing happens.
+#[tokio::test]
+async fn an_unknown_name_in_a_filter_is_told_with_a_near_one() {
+    let world = World::new().await;
+    world.send(Method::POST, "/api/v1/tenants/default/lines", json!({ "name": "101" })).await;
+    for path in
+        ["registrations?tenant=x", "trace?peer=x", "trace?line=109", "records?line=109", "records?tenant=x"]
+    {
+        let (status, problem) = world.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{path}: {problem}");
+        let line = path.contains("line").then_some("did you mean 101?");
+        assert!(
+            problem["hint"].as_str().unwrap().starts_with(line.unwrap_or("`offhook")),
+            "{path}: {problem}"
+        );
+    }
+    assert_eq!(world.get("/api/v1/records?line=101").await.1["items"], json!([]), "a line without calls");
+    assert_eq!(world.get("/api/v1/registrations?tenant=default").await.1["items"], json!([]));
 }
 
 #[tokio::test]
@@ -130,6 +153,7 @@ async fn facts_are_streamed_masked_and_in_clear_only_with_a_reason() {
 #[tokio::test]
 async fn a_trace_shows_the_messages_of_its_filter_and_ends_with_the_node() {
     let world = World::new().await;
+    world.send(Method::POST, "/api/v1/tenants/default/lines", json!({ "name": "101" })).await;
     let mut trace = world.request(Method::GET, "/api/v1/trace?line=101").send().await.unwrap();
     let (filter, sender) = world.node.traces.lock().unwrap().pop().unwrap();
     assert_eq!(filter.line, Some(("default".into(), "101".into())));
@@ -148,13 +172,57 @@ async fn a_trace_shows_the_messages_of_its_filter_and_ends_with_the_node() {
     assert!(seen.contains("CSeq: 1 OPTIONS") && seen.contains("received"), "{seen}");
     assert!(!seen.contains("anna") && !seen.contains("198.51"), "{seen}");
     drop(sender);
+    assert!(read_until(&mut trace, "\n\n").await.starts_with("event: end\n"));
     assert_eq!(trace.chunk().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn streams_end_with_a_last_word_when_the_node_stops() {
+    let world = World::new().await;
+    let mut streams = Vec::new();
+    for path in ["/api/v1/events", "/api/v1/trace"] {
+        streams.push(world.request(Method::GET, path).send().await.unwrap());
+    }
+    world.stop();
+    for stream in &mut streams {
+        assert!(read_until(stream, "\n\n").await.contains("event: end\n"));
+        assert_eq!(stream.chunk().await.unwrap(), None, "it ends whole, it does not break off");
+    }
 }
 
 /// A record whose caller shows `name`.
 fn named(seed: u64, name: &str) -> Arc<CallRecord> {
     let mut record = Arc::unwrap_or_clone(support::record(seed));
     record.caller_name = Some(Personal::new(name.into(), DataSubject::Caller));
+    let quality = |codec: &str, packets_received, packets_lost, jitter_ms| StreamQuality {
+        codec: codec.into(),
+        packets_received,
+        packets_lost,
+        jitter_ms,
+        ..StreamQuality::default()
+    };
+    let leg = |role, answered, streams| LegRecord {
+        role,
+        line: None,
+        peer: None,
+        remote: Personal::new("192.0.2.7:5060".into(), DataSubject::RemoteParty),
+        transport: "udp".into(),
+        user_agent: None,
+        sip_call_id: Personal::new("x".into(), DataSubject::RemoteParty),
+        started: NOW,
+        ringing: None,
+        answered,
+        ended: NOW,
+        status: None,
+        streams,
+    };
+    let heard =
+        StreamQuality { round_trip_ms: Some(20.0), mos: Some(4.1), ..quality("PCMA/8000", 300, 100, 4.5) };
+    record.legs = vec![
+        leg(LegRole::Caller, Some(NOW), vec![heard]),
+        leg(LegRole::Callee, Some(NOW), vec![quality("opus/48000", 500, 0, 1.0)]),
+        leg(LegRole::Callee, None, vec![quality("G722/8000", 1, 0, 1.0)]),
+    ];
     Arc::new(record)
 }
 
@@ -179,6 +247,10 @@ async fn records_are_filtered_paged_and_exported_and_the_access_is_logged() {
     assert!(csv.headers().contains_key("offhook-next"));
     let text = csv.text().await.unwrap();
     assert_eq!(text.lines().count(), 3);
+    let quality = "caller_codec,caller_packets,caller_loss,caller_jitter_ms,caller_round_trip_ms,caller_mos,callee_codec";
+    assert!(text.contains(quality), "{text}");
+    // The callee that answered, not the one that only rang.
+    assert!(text.contains(",PCMA/8000,300,0.2500,4.5,20.0,4.10,opus/48000,500,0.0000,1.0,,\r\n"), "{text}");
     assert!(
         text.contains("\"Ben, jr.\"") && text.contains("\"'=1+1\"") && text.contains("hung_up"),
         "{text}"

@@ -5,7 +5,7 @@ mod support;
 
 use offhook_switch::{directory::LineId, fact::LineState, summary::LineSummary};
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::World;
 
 const LINES: &str = "/api/v1/tenants/default/lines";
@@ -78,7 +78,7 @@ async fn a_peer_takes_the_same_settings_at_its_making_and_later_and_hides_its_se
     assert!(!made.to_string().contains("hidden-from-all"));
     assert_eq!((&made["has_secret"], &made["transport"]), (&json!(true), &json!("tls")));
     let path = format!("{PEERS}/carrier");
-    let (_, changed) = world.send(Method::PATCH, &path, json!({ "secret": null, "transport": null })).await;
+    let (_, changed) = world.send(Method::PATCH, &path, json!({ "username": null, "transport": null })).await;
     assert_eq!((&changed["has_secret"], &changed["transport"]), (&json!(false), &json!(null)));
     assert_eq!(changed["sources"], json!(["192.0.2.0/24"]));
     let (status, problem) = world.send(Method::PATCH, &path, json!({ "sources": ["nonsense"] })).await;
@@ -88,6 +88,64 @@ async fn a_peer_takes_the_same_settings_at_its_making_and_later_and_hides_its_se
     );
     let (status, _) = world.send(Method::POST, PEERS, json!({ "name": "x", "sauces": [] })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST, "a misspelt field is no silent default");
+}
+
+/// Goal: no word of a parser's reaches a person: every answer says what is wrong, where, and what is allowed.
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_said_in_plain_words() {
+    let world = World::new().await;
+    let inner = [
+        "deserialize",
+        "unknown field",
+        "variant",
+        "invalid type",
+        "expected",
+        "u16",
+        "serde",
+        "digit found",
+    ];
+    let told = async |sent: (StatusCode, Value)| {
+        let (status, problem) = sent;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        let text = problem.to_string();
+        assert!(inner.iter().all(|word| !text.contains(word)), "{text}");
+        format!("{} | {}", problem["detail"].as_str().unwrap(), problem["hint"].as_str().unwrap())
+    };
+    let post = async |path: &str, body: Value| told(world.send(Method::POST, path, body).await).await;
+    assert!(post(LINES, json!({ "name": "101", "cals_max": 3 })).await.contains("did you mean `calls_max`?"));
+    assert!(post(LINES, json!({})).await.contains("`name` is missing"));
+    assert_eq!(
+        post(LINES, json!({ "name": "101", "calls_max": "many" })).await,
+        "calls_max: \"many\" does not fit | allowed: a whole number from 0 to 65535"
+    );
+    assert_eq!(
+        post(LINES, json!({ "name": "101", "may_call": "all" })).await,
+        "may_call: unknown word `all` | allowed: inside, outside"
+    );
+    assert!(post(PEERS, json!({ "name": "x", "sauces": [] })).await.contains("did you mean `sources`?"));
+    let broken =
+        world.request(Method::POST, LINES).header("content-type", "application/json").body("{\n\"name\" 1}");
+    let broken = told(support::json_of(broken.send().await.unwrap()).await).await;
+    assert!(broken.starts_with("the body is not JSON: it breaks in line 2, column 8"), "{broken}");
+    let get = async |path: &str| told(world.get(path).await).await;
+    assert!(
+        get("/api/v1/records?cause=busi")
+            .await
+            .starts_with("cause: unknown word `busi` | did you mean `busy`?")
+    );
+    assert!(get("/api/v1/records?limit=many").await.starts_with("limit: not a whole number"));
+    assert!(get("/api/v1/calls?tennant=x").await.contains("did you mean `tenant`?"));
+}
+
+#[tokio::test]
+async fn a_line_with_an_emergency_number_is_made_with_a_warning() {
+    let world = World::new().await;
+    let (_, made) = world.send(Method::POST, LINES, json!({ "name": "112" })).await;
+    assert!(made["warnings"][0].as_str().unwrap().contains("112 is an emergency number"), "{made}");
+    let (_, made) = world.send(Method::POST, LINES, json!({ "name": "113" })).await;
+    assert_eq!(made["warnings"], json!(null), "{made}");
+    let (_, status) = world.get("/api/v1/status").await;
+    assert!(status["warnings"].to_string().contains("lead nowhere: no peer takes 112, 110, 911"), "{status}");
 }
 
 #[tokio::test]

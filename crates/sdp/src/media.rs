@@ -373,6 +373,14 @@ impl<'a> MediaDescription<'a> {
         self.values("crypto").map(Crypto::parse)
     }
 
+    /// Tag and suite of each `crypto` attribute as written, served or not: what an answer repeats of its offer.
+    pub fn crypto_names(&self) -> impl Iterator<Item = String> + use<'a> {
+        self.values("crypto").map(|value| {
+            let mut words = value.split_ascii_whitespace();
+            format!("{} {}", words.next().unwrap_or_default(), words.next().unwrap_or_default())
+        })
+    }
+
     /// Whether there is any `crypto` attribute, served or not.
     pub fn has_crypto(&self) -> bool {
         self.attribute("crypto").is_some()

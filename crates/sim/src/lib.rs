@@ -34,7 +34,7 @@ pub use self::{
     media::SoundPacket,
     network::{Faults, PhoneId},
     node::NodeState,
-    phone::{Habits, Phone, Reaction},
+    phone::{Habits, Phone, Reaction, Srtp},
     setup::{DOMAIN, NODE, WorldConfig, address_of, line, peer},
     world::World,
 };

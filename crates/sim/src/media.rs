@@ -13,6 +13,12 @@ use offhook_switch::media::{
 
 use crate::phone::Side;
 
+/// Octets of an SRTP master key with its salt (RFC 3711 §8.2).
+pub const KEY_BYTES: usize = 30;
+
+/// What a piece of sound is closed with.
+pub type SoundKey = [u8; KEY_BYTES];
+
 /// A piece of sound: instead of audio it says where it belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SoundPacket {
@@ -22,6 +28,8 @@ pub struct SoundPacket {
     pub said_by: Side,
     /// The stream's source.
     pub ssrc: u32,
+    /// The SRTP key it is closed with; `None`: in clear.
+    pub key: Option<SoundKey>,
 }
 
 /// The range of RTP ports.
@@ -54,6 +62,8 @@ pub struct Engine {
     endpoints: BTreeMap<EndpointId, Endpoint>,
     by_port: BTreeMap<u16, EndpointId>,
     next_port: u16,
+    /// Every SRTP key of ours, and whose it is: no two streams may have one.
+    keys: BTreeMap<Box<[u8]>, (EndpointId, usize)>,
     /// Opens to refuse from now on, for tests.
     pub refuse_opens: usize,
 }
@@ -70,6 +80,7 @@ impl Engine {
             endpoints: BTreeMap::new(),
             by_port: BTreeMap::new(),
             next_port: first,
+            keys: BTreeMap::new(),
             refuse_opens: 0,
         }
     }
@@ -133,8 +144,13 @@ impl Engine {
     fn configure(&mut self, id: EndpointId, configs: Vec<StreamConfig>) {
         let Some(endpoint) = self.endpoints.get_mut(&id) else { return };
         let mut configs = configs.into_iter();
-        for stream in &mut endpoint.streams {
+        for (index, stream) in endpoint.streams.iter_mut().enumerate() {
             let config = configs.next().unwrap_or_default();
+            if let Some(crypto) = &config.crypto {
+                let owner = *self.keys.entry(crypto.ours.clone()).or_insert((id, index));
+                assert_eq!(owner, (id, index), "an SRTP key of ours is used twice");
+                assert_ne!(crypto.ours, crypto.theirs, "a leg is given its own key");
+            }
             if config.remote != stream.config.remote {
                 stream.latched = None;
             }
@@ -176,14 +192,14 @@ impl Engine {
         Some(MediaEvent::Closed { endpoint: id, streams: endpoint.streams.iter().map(report).collect() })
     }
 
-    /// A packet came to one of our ports; where it goes, from which address.
+    /// A packet came to one of our ports; from which address it goes on, where to, and closed with which key.
     pub fn relay(
         &mut self,
         to: SocketAddr,
         from: SocketAddr,
-        sound: &SoundPacket,
+        sound: SoundPacket,
         now: Instant,
-    ) -> Option<(SocketAddr, SocketAddr)> {
+    ) -> Option<(SocketAddr, SocketAddr, SoundPacket)> {
         let id = *self.by_port.get(&to.port())?;
         let endpoint = self.endpoints.get_mut(&id)?;
         let index = endpoint.streams.iter().position(|stream| stream.port == to.port())?;
@@ -191,6 +207,11 @@ impl Engine {
         // The first source latches; it may move as long as it is the same source (RFC 7362 §4).
         if stream.latched.is_some_and(|(_, ssrc)| ssrc != sound.ssrc) {
             return None;
+        }
+        let mut sound = sound;
+        if let Some(crypto) = &stream.config.crypto {
+            // Not authentic: dropped before it is believed in anything.
+            sound.key.take().filter(|key| key[..] == crypto.theirs[..])?;
         }
         stream.latched = Some((from, sound.ssrc));
         endpoint.heard_at = now;
@@ -204,8 +225,12 @@ impl Engine {
         let out = other.streams.get_mut(index).filter(|out| out.config.sends)?;
         let remote =
             out.latched.map(|(address, _)| address).or(out.config.remote.map(|remote| remote.rtp))?;
+        if let Some(crypto) = &out.config.crypto {
+            assert_eq!(sound.key, None, "closed sound is closed again");
+            sound.key = SoundKey::try_from(&crypto.ours[..]).ok();
+        }
         out.sent += 1;
-        Some((SocketAddr::new(self.address, out.port), remote))
+        Some((SocketAddr::new(self.address, out.port), remote, sound))
     }
 
     /// Bridges where both sides have been silent for too long, each told once.

@@ -7,7 +7,7 @@ use offhook_sip::digest::HashFunction;
 use offhook_switch::{
     directory::{
         AddressRange, CallPermission, DEFAULT_TENANT, Directory, Line, LineId, PasswordHashes, Peer, PeerId,
-        Tenant,
+        Srtp, Tenant,
     },
     registrar::RegistrarConfig,
     settings::Settings,
@@ -72,6 +72,7 @@ pub fn line(id: u64, name: &str) -> Line {
         may_call: CallPermission::Inside,
         bindings_max: 10,
         calls_max: 10,
+        srtp: Srtp::Auto,
     }
 }
 
@@ -93,6 +94,7 @@ pub fn peer(id: u64, source: IpAddr, prefix: &str) -> Peer {
         may_call: CallPermission::Inside,
         calls_max: 10,
         anchor_media: true,
+        srtp: Srtp::Auto,
     }
 }
 

@@ -119,6 +119,8 @@ pub struct World {
     spins: (Instant, usize),
     /// What DNS knows: the addresses of names, best first. Address literals need no entry.
     pub names: BTreeMap<String, Vec<SocketAddr>>,
+    /// Whether what the media engine, DNS and the push service say gets lost.
+    pub helpers_mute: bool,
     /// What the node sent to addresses where nobody is.
     pub sent_nowhere: Vec<(SocketAddr, Bytes)>,
 }
@@ -145,6 +147,7 @@ impl World {
             losses: Vec::new(),
             spins: (Instant::default(), 0),
             names: BTreeMap::new(),
+            helpers_mute: false,
             sent_nowhere: Vec::new(),
         };
         world.start_node();
@@ -476,7 +479,7 @@ impl World {
         }
         let now = self.now;
         let Some(node) = &mut self.node.running else { return };
-        if let Some((from, to)) = node.engine.relay(to, from, &sound, now) {
+        if let Some((from, to, sound)) = node.engine.relay(to, from, sound, now) {
             self.send_sound(from, to, sound);
         }
     }
@@ -585,12 +588,16 @@ impl World {
     fn command_engine(&mut self, command: MediaCommand) {
         let now = self.now;
         let Some(node) = &mut self.node.running else { return };
-        if let Some(event) = node.engine.command(command, now) {
+        let event = node.engine.command(command, now);
+        if let Some(event) = event.filter(|_| !self.helpers_mute) {
             self.schedule(now + HELPER_DELAY, Event::Media { life: self.life, event });
         }
     }
 
     fn answer(&mut self, ask: Ask) {
+        if self.helpers_mute {
+            return;
+        }
         let answer = match ask {
             Ask::Locate { id, host, port, .. } => {
                 let (listener, transport) = listener_of(false);

@@ -1,8 +1,12 @@
 //! What a name, a domain, a limit or a password may be. All faults of an item are found, not only the first.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use crate::spec::{DeviceSpec, Item, LineSpec, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec};
+use offhook_switch::directory::AddressRange;
+
+use crate::spec::{
+    DeviceSpec, Item, ItemKey, LineSpec, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec,
+};
 
 /// Characters of a name: one DNS label, so that a name may become part of a host name one day.
 const NAME_MAX: usize = 63;
@@ -108,6 +112,20 @@ pub enum Problem {
     /// Both ways to have a password.
     #[error("write either password or generate, not both")]
     PasswordTwice,
+    /// A user name for challenges that could not be answered.
+    #[error("a username needs a secret, the password for the peer's challenges")]
+    NeedsSecret,
+    /// A password for challenges without the user name that goes with it.
+    #[error("a secret needs a username")]
+    NeedsUsername,
+    /// Addresses that another enabled peer has: a request from there would be either's.
+    #[error("{range} belongs to peer {peer}: a request from there would be either's")]
+    SourceTaken {
+        /// The range.
+        range: Box<str>,
+        /// Whose it is, with its tenant.
+        peer: Box<str>,
+    },
     /// A reference to something that is not there.
     #[error("there is no {kind} '{name}' in this tenant")]
     Missing {
@@ -238,12 +256,69 @@ fn check_peer(peer: &PeerSpec, faults: &mut Faults<'_>) {
     if let Some(username) = &peer.username {
         faults.check(is_text(username, TEXT_MAX), "username", text.clone());
     }
-    if let PeerSecret::Clear(secret) = &peer.secret {
-        faults.check(is_text(secret.reveal(), TEXT_MAX), "secret", text);
+    match &peer.secret {
+        PeerSecret::Clear(secret) => {
+            faults.check(is_text(secret.reveal(), TEXT_MAX), "secret", text);
+            faults.check(peer.username.is_some(), "secret", Problem::NeedsUsername);
+        }
+        PeerSecret::Remove => faults.check(peer.username.is_none(), "username", Problem::NeedsSecret),
+        // What is kept is known to the store alone.
+        PeerSecret::Keep => {}
+    }
+    let mut seen = std::collections::HashSet::new();
+    for source in &peer.sources {
+        let value = || Problem::Twice { value: source.to_string().into() };
+        if !seen.insert(network(source)) {
+            faults.check(false, "sources", value());
+        }
     }
     faults.list("prefixes", &peer.prefixes, PREFIXES_MAX, is_prefix, &Problem::Prefix);
     let range = Problem::Range { low: 1, high: 100_000 };
     faults.check((1..=100_000).contains(&peer.calls_max), "calls_max", range);
+}
+
+/// A range by its network: `192.0.2.7/24` is `192.0.2.0/24`, and an IPv4 address mapped into IPv6 is IPv4.
+pub(crate) fn network(range: &AddressRange) -> (IpAddr, u8) {
+    let (base, prefix) = match (range.base, range.base.to_canonical()) {
+        (IpAddr::V6(_), mapped @ IpAddr::V4(_)) if range.prefix >= 96 => (mapped, range.prefix - 96),
+        _ => (range.base, range.prefix),
+    };
+    let base = match base {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            IpAddr::V4((u32::from(ip) & mask).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+            IpAddr::V6((u128::from(ip) & mask).into())
+        }
+    };
+    (base, prefix)
+}
+
+/// Adds a fault for every range of a peer in `changed` that another enabled peer of the node has, too. Of ranges that
+/// only overlap the narrower one wins, so that a network and one host of it may be two peers.
+pub(crate) fn check_sources<'a>(
+    peers: impl Iterator<Item = (ItemKey, &'a [AddressRange])>,
+    changed: impl Fn(&ItemKey) -> bool,
+    found: &mut Vec<Fault>,
+) {
+    let mut owners: BTreeMap<(IpAddr, u8), ItemKey> = BTreeMap::new();
+    // Whoever was there before comes first, so that the newcomer is at fault.
+    let (new, old): (Vec<_>, Vec<_>) = peers.partition(|(key, _)| changed(key));
+    for (key, sources) in old.into_iter().chain(new) {
+        for (position, range) in sources.iter().enumerate() {
+            let owner = owners.entry(network(range)).or_insert_with(|| key.clone());
+            if *owner != key && changed(&key) {
+                let path = format!("{}.sources[{position}]", key.document_path());
+                let peer = format!("{}@{}", owner.name, owner.tenant).into();
+                found.push(Fault {
+                    path,
+                    problem: Problem::SourceTaken { range: range.to_string().into(), peer },
+                });
+            }
+        }
+    }
 }
 
 fn is_name_of(text: &str, more: &[u8]) -> bool {
@@ -306,6 +381,37 @@ mod tests {
                 "tenants.default.lines.10 1.calls_max: must be from 1 to 1000",
             ]
         );
+    }
+
+    #[test]
+    fn a_user_name_and_a_secret_need_each_other() {
+        let faults_of = |username: Option<&str>, secret: PeerSecret| {
+            let peer = PeerSpec {
+                username: username.map(Into::into),
+                secret,
+                ..PeerSpec::new("default", "carrier")
+            };
+            let mut faults = Vec::new();
+            check_item(&Item::Peer(peer), &mut faults);
+            faults.into_iter().map(|fault| fault.problem).collect::<Vec<_>>()
+        };
+        let secret = || PeerSecret::Clear(offhook_switch::directory::Secret::new("password"));
+        assert_eq!(faults_of(Some("us"), PeerSecret::Remove), [Problem::NeedsSecret]);
+        assert_eq!(faults_of(None, secret()), [Problem::NeedsUsername]);
+        assert_eq!(faults_of(Some("us"), secret()), []);
+        assert_eq!(faults_of(None, PeerSecret::Remove), []);
+    }
+
+    #[test]
+    fn the_same_addresses_are_the_same_however_they_are_written() {
+        let same =
+            |left: &str, right: &str| network(&left.parse().unwrap()) == network(&right.parse().unwrap());
+        assert!(same("192.0.2.7/24", "192.0.2.0/24"));
+        assert!(same("192.0.2.7", "192.0.2.7/32"));
+        assert!(same("::ffff:192.0.2.7", "192.0.2.7"));
+        assert!(same("0.0.0.0/0", "192.0.2.7/0"));
+        assert!(!same("192.0.2.0/24", "192.0.2.0/25"));
+        assert!(!same("2001:db8::1", "2001:db8::2"));
     }
 
     #[test]

@@ -27,7 +27,7 @@
 use std::collections::BTreeMap;
 
 use offhook_base::Personal;
-use offhook_switch::directory::{AddressRange, CallPermission, Line, Secret};
+use offhook_switch::directory::{AddressRange, CallPermission, Line, Secret, Srtp};
 use serde::{Deserialize, Deserializer};
 
 use crate::{
@@ -36,6 +36,7 @@ use crate::{
         BINDINGS_MAX_DEFAULT, DeviceSpec, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineSpec,
         PEER_CALLS_MAX_DEFAULT, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec,
     },
+    words::explain,
 };
 
 /// A parsed document. What it says is checked when a plan is made of it.
@@ -89,6 +90,7 @@ struct LineDocument {
     may_call: CallPermission,
     bindings_max: u16,
     calls_max: u16,
+    srtp: Srtp,
 }
 
 impl Default for LineDocument {
@@ -102,6 +104,7 @@ impl Default for LineDocument {
             may_call: CallPermission::default(),
             bindings_max: BINDINGS_MAX_DEFAULT,
             calls_max: LINE_CALLS_MAX_DEFAULT,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -123,13 +126,14 @@ struct PeerDocument {
     port: Option<u16>,
     transport: Option<Box<str>>,
     username: Option<Box<str>>,
-    /// An empty one takes the old one away.
+    /// An empty one takes the old one away, as does leaving the user name out.
     #[serde(deserialize_with = "secret")]
     secret: Option<Secret>,
     prefixes: Vec<Box<str>>,
     may_call: CallPermission,
     calls_max: u32,
     anchor_media: bool,
+    srtp: Srtp,
 }
 
 impl Default for PeerDocument {
@@ -146,6 +150,7 @@ impl Default for PeerDocument {
             may_call: CallPermission::default(),
             calls_max: PEER_CALLS_MAX_DEFAULT,
             anchor_media: true,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -167,7 +172,7 @@ impl SiteDocument {
             DocumentError {
                 line: before.matches('\n').count() + 1,
                 column: before[line_start..].chars().count() + 1,
-                message: error.message().replace('\n', "; "),
+                message: explain(error.message()).to_string().replace('\n', "; "),
             }
         })
     }
@@ -227,6 +232,7 @@ fn line_item(tenant: &str, name: &str, line: &LineDocument, faults: &mut Vec<Fau
         may_call: line.may_call,
         bindings_max: line.bindings_max,
         calls_max: line.calls_max,
+        srtp: line.srtp,
     })
 }
 
@@ -274,6 +280,7 @@ fn peer_item(tenant: &str, name: &str, peer: &PeerDocument, faults: &mut Vec<Fau
         may_call: peer.may_call,
         calls_max: peer.calls_max,
         anchor_media: peer.anchor_media,
+        srtp: peer.srtp,
     })
 }
 
@@ -286,11 +293,12 @@ mod tests {
         let said = |text| SiteDocument::parse(text).unwrap_err().to_string();
         assert_eq!(
             said("[tenants.default]\ndomain = []\n"),
-            "line 2, column 1: unknown field `domain`, expected one of `domains`, `realm`, `users`, `lines`, `devices`, `peers`"
+            "line 2, column 1: unknown key `domain`; did you mean `domains`? allowed: domains, realm, users, lines, devices, \
+             peers"
         );
         assert_eq!(
             said("[tenants.default.lines.101]\nmay_call = \"all\"\n"),
-            "line 2, column 12: unknown variant `all`, expected `inside` or `outside`"
+            "line 2, column 12: unknown word `all`; allowed: inside, outside"
         );
         assert!(
             said("[tenants.default.lines.101]\n[tenants.default.lines.101]\n").starts_with("line 2, column ")

@@ -160,6 +160,7 @@ impl Store {
             editor.carry_out(change).await?;
             editor.audit(by, change, found + 1).await?;
         }
+        editor.check_sources(changes).await?;
         let made = editor.made;
         sqlx::query("UPDATE node SET value = value + 1 WHERE key = 'generation'")
             .execute(&mut *transaction)

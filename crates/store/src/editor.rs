@@ -5,7 +5,7 @@ use offhook_switch::directory::{DEFAULT_TENANT, PasswordHashes};
 use sqlx::SqliteConnection;
 
 use crate::{
-    check::{Fault, Problem},
+    check::{Fault, Problem, check_sources},
     edit::{Author, Change, EditError, MadePassword},
     error::StoreError,
     password::{generate_password, hash_password},
@@ -241,7 +241,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let hashes = self.hashes(tenant, line).await?;
         let outcome = sqlx::query(
             "INSERT INTO lines (tenant_id, name, display_name, user_id, enabled, password_md5, password_sha256, \
-             may_call, bindings_max, calls_max) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             may_call, bindings_max, calls_max, srtp) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(tenant)
         .bind(&*line.name)
@@ -253,6 +253,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(line.may_call))
         .bind(line.bindings_max)
         .bind(line.calls_max)
+        .bind(line.srtp.as_str())
         .execute(&mut *self.connection)
         .await;
         self.inserted(outcome, ItemKey::new(Kind::Line, &line.tenant, &line.name)).map(drop)
@@ -263,8 +264,8 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let tenant = self.tenant(&line.tenant).await?;
         let user = self.holder(tenant, line).await?;
         let outcome = sqlx::query(
-            "UPDATE lines SET display_name = ?, user_id = ?, enabled = ?, may_call = ?, bindings_max = ?, calls_max = ? \
-             WHERE tenant_id = ? AND name = ?",
+            "UPDATE lines SET display_name = ?, user_id = ?, enabled = ?, may_call = ?, bindings_max = ?, calls_max = ?, \
+             srtp = ? WHERE tenant_id = ? AND name = ?",
         )
         .bind(line.display_name.as_ref().map(|name| name.disclose(Purpose::Operation)))
         .bind(user)
@@ -272,6 +273,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(line.may_call))
         .bind(line.bindings_max)
         .bind(line.calls_max)
+        .bind(line.srtp.as_str())
         .bind(tenant)
         .bind(&*line.name)
         .execute(&mut *self.connection)
@@ -370,7 +372,7 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         let sources: Vec<_> = peer.sources.iter().map(ToString::to_string).collect();
         let outcome = sqlx::query(
             "UPDATE peers SET enabled = ?, sources = ?, host = ?, port = ?, transport = ?, username = ?, prefixes = ?, \
-             may_call = ?, calls_max = ?, anchor_media = ? WHERE tenant_id = ? AND name = ?",
+             may_call = ?, calls_max = ?, anchor_media = ?, srtp = ? WHERE tenant_id = ? AND name = ?",
         )
         .bind(peer.enabled)
         .bind(serde_json::to_string(&sources).unwrap_or_default())
@@ -382,13 +384,16 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
         .bind(permission(peer.may_call))
         .bind(peer.calls_max)
         .bind(peer.anchor_media)
+        .bind(peer.srtp.as_str())
         .bind(tenant)
         .bind(&*peer.name)
         .execute(&mut *self.connection)
         .await;
         self.touched(outcome, &key)?;
         let sealed = match &peer.secret {
-            PeerSecret::Keep => return Ok(()),
+            // A secret without its user name answers no challenge: it would only lie there.
+            _ if peer.username.is_none() => None,
+            PeerSecret::Keep => return self.has_secret(tenant, &key).await,
             PeerSecret::Remove => None,
             PeerSecret::Clear(secret) => {
                 let owner = secret_owner(&peer.tenant, &peer.name);
@@ -403,6 +408,51 @@ impl<F: Fn(sqlx::Error) -> StoreError> Editor<'_, F> {
             .await
             .map_err(self.failed)?;
         Ok(())
+    }
+
+    /// A peer with a user name has kept a secret, or is refused.
+    async fn has_secret(&mut self, tenant: i64, key: &ItemKey) -> Result<(), EditError> {
+        let sealed: Option<i64> =
+            sqlx::query_scalar("SELECT 1 FROM peers WHERE tenant_id = ? AND name = ? AND secret IS NOT NULL")
+                .bind(tenant)
+                .bind(&*key.name)
+                .fetch_optional(&mut *self.connection)
+                .await
+                .map_err(self.failed)?;
+        let path = || format!("{}.username", key.document_path());
+        let missing = || EditError::Invalid(vec![Fault { path: path(), problem: Problem::NeedsSecret }]);
+        sealed.map(|_| ()).ok_or_else(missing)
+    }
+
+    /// Refuses what `changes` have made if an enabled peer of theirs shares its addresses with another.
+    pub async fn check_sources(&mut self, changes: &[Change]) -> Result<(), EditError> {
+        let changed: Vec<ItemKey> = changes
+            .iter()
+            .filter(|change| matches!(change, Change::Add(Item::Peer(_)) | Change::Set(Item::Peer(_), _)))
+            .map(Change::key)
+            .collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(Box<str>, Box<str>, String)> = sqlx::query_as(
+            "SELECT tenants.name, peers.name, sources FROM peers JOIN tenants ON tenants.id = tenant_id \
+             WHERE enabled ORDER BY peers.id",
+        )
+        .fetch_all(&mut *self.connection)
+        .await
+        .map_err(self.failed)?;
+        let ranges = |sources: &str| -> Vec<_> {
+            let texts: Vec<String> = serde_json::from_str(sources).unwrap_or_default();
+            texts.iter().filter_map(|range| range.parse().ok()).collect()
+        };
+        let peers: Vec<_> = rows
+            .iter()
+            .map(|(tenant, name, sources)| (ItemKey::new(Kind::Peer, tenant, name), ranges(sources)))
+            .collect();
+        let mut faults = Vec::new();
+        let peers = peers.iter().map(|(key, sources)| (key.clone(), sources.as_slice()));
+        check_sources(peers, |key| changed.contains(key), &mut faults);
+        if faults.is_empty() { Ok(()) } else { Err(EditError::Invalid(faults)) }
     }
 
     async fn remove(&mut self, key: &ItemKey) -> Result<(), EditError> {

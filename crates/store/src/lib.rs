@@ -23,9 +23,12 @@ mod record_writer;
 mod rows;
 mod secret_key;
 mod site;
+mod site_advice;
+mod site_names;
 mod spec;
 mod store;
 mod token;
+pub mod words;
 
 pub use access::{Access, AccessLogBroken, NoReason};
 pub use audit::AuditEntry;
@@ -40,6 +43,7 @@ pub use plan::{Applied, Plan};
 pub use record::{BadCursor, Cursor, Page, RECORD_RETENTION, RECORDS_PER_PAGE_MAX, RecordFilter};
 pub use record_writer::{QUEUE_MAX, QueueFull, RecordStatus, RecordWriter};
 pub use site::Site;
+pub use site_names::Named;
 pub use spec::{
     BINDINGS_MAX_DEFAULT, DeviceSpec, FieldChange, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineChange,
     LineSpec, PEER_CALLS_MAX_DEFAULT, Password, PeerSecret, PeerSpec, TenantSpec, UserSpec,

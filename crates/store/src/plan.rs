@@ -8,7 +8,7 @@ use std::{
 use offhook_switch::directory::{PasswordHashes, Secret};
 
 use crate::{
-    check::{Fault, Problem, check_item},
+    check::{Fault, Problem, check_item, check_sources},
     document::SiteDocument,
     edit::{Author, Change, EditError, MadePassword},
     password::hash_password,
@@ -145,6 +145,10 @@ impl<'a> Present<'a> {
                 line.password = Password::Keep;
             }
             Item::Peer(peer) => {
+                // What is stored goes with the user name it belonged to.
+                if peer.username.is_none() && peer.secret == PeerSecret::Keep {
+                    peer.secret = PeerSecret::Remove;
+                }
                 let same = match &peer.secret {
                     PeerSecret::Clear(secret) => self.secrets.get(&key) == Some(&secret),
                     PeerSecret::Remove => !self.secrets.contains_key(&key),
@@ -253,7 +257,34 @@ fn check_together(
                     }
                 }
             }
-            Item::User(_) | Item::Peer(_) => {}
+            Item::Peer(peer) => {
+                let kept = peer.secret == PeerSecret::Keep && peer.username.is_some();
+                if kept && !present.secrets.contains_key(&item.key()) {
+                    fault(".username".to_string(), Problem::NeedsSecret);
+                }
+            }
+            Item::User(_) => {}
         }
     }
+    check_all_sources(present, document, wanted, prune, faults);
+}
+
+/// No two enabled peers of the node may have the same addresses once the plan is carried out.
+fn check_all_sources(
+    present: &Present<'_>,
+    document: &SiteDocument,
+    wanted: &[Item],
+    prune: bool,
+    faults: &mut Vec<Fault>,
+) {
+    let named: BTreeSet<_> = wanted.iter().map(Item::key).collect();
+    let in_document: BTreeSet<_> = document.tenants().collect();
+    let stays = |key: &ItemKey| !(named.contains(key) || prune && in_document.contains(&*key.tenant));
+    let others = present.items.iter().filter(|(key, _)| stays(key)).map(|(_, item)| item);
+    let peers = others.chain(wanted).filter_map(|item| match item {
+        Item::Peer(peer) if peer.enabled => Some((item.key(), peer.sources.as_slice())),
+        _ => None,
+    });
+    let unchanged = |key: &ItemKey| present.items.get(key).is_some_and(|before| wanted.contains(before));
+    check_sources(peers, |key| named.contains(key) && !unchanged(key), faults);
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use offhook_base::{DataSubject, Personal};
 use offhook_switch::directory::{
-    CallPermission, Device, Directory, Line, LineId, PasswordHashes, Peer, PeerId, Tenant, User,
+    CallPermission, Device, Directory, Line, LineId, PasswordHashes, Peer, PeerId, Srtp, Tenant, User,
 };
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
@@ -206,22 +206,22 @@ const LINES_PER_STRETCH: i64 = 512;
 
 /// The lines of a range of numbers as a JSON list of [`LineRow`], and where the next range begins.
 const STRETCH_OF_LINES: &str = "SELECT json_group_array(json_array(lines.id, lines.tenant_id, lines.name, display_name, \
-     users.name, enabled, password_md5, password_sha256, may_call, bindings_max, calls_max)), \
+     users.name, enabled, password_md5, password_sha256, may_call, bindings_max, calls_max, srtp)), \
      (SELECT min(id) FROM lines WHERE id >= ?2) \
      FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.id >= ?1 AND lines.id < ?2";
 
-/// Id, tenant, name, display name, user, enabled, MD5, SHA-256, permission, bindings, calls. Only text that people
+/// Id, tenant, name, display name, user, enabled, MD5, SHA-256, permission, bindings, calls, SRTP. Only text that people
 /// write may hold an escape, and must be owned.
 type LineRow<'a> =
-    (i64, i64, &'a str, Option<String>, Option<&'a str>, u8, &'a str, &'a str, &'a str, u16, u16);
+    (i64, i64, &'a str, Option<String>, Option<&'a str>, u8, &'a str, &'a str, &'a str, u16, u16, &'a str);
 
 /// One line, by tenant and name.
 pub(crate) const ONE_LINE: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
-     password_md5, password_sha256, may_call, bindings_max, calls_max \
+     password_md5, password_sha256, may_call, bindings_max, calls_max, srtp \
      FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.tenant_id = ? AND lines.name = ?";
 
 const PAGE_OF_LINES: &str = "SELECT lines.id, lines.tenant_id, lines.name, display_name, users.name, enabled, \
-     password_md5, password_sha256, may_call, bindings_max, calls_max \
+     password_md5, password_sha256, may_call, bindings_max, calls_max, srtp \
      FROM lines LEFT JOIN users ON users.id = user_id WHERE lines.tenant_id = ? AND lines.name > ? \
      ORDER BY lines.name LIMIT ?";
 
@@ -242,12 +242,14 @@ pub(crate) fn line_of_row(row: &SqliteRow, names: &TenantNames) -> Decoded<Line>
         row.try_get(8)?,
         row.try_get(9)?,
         row.try_get(10)?,
+        row.try_get(11)?,
     );
     Ok(line_of(values, names))
 }
 
 fn line_of(row: LineRow<'_>, names: &TenantNames) -> Result<Line, &'static str> {
-    let (id, tenant, name, display_name, user, enabled, md5, sha256, may_call, bindings_max, calls_max) = row;
+    let (id, tenant, name, display_name, user, enabled, md5, sha256, may_call, bindings_max, calls_max, srtp) =
+        row;
     let (Ok(md5), Ok(sha256)) = (md5.as_bytes().try_into(), sha256.as_bytes().try_into()) else {
         return Err("a password hash has the wrong length");
     };
@@ -262,15 +264,16 @@ fn line_of(row: LineRow<'_>, names: &TenantNames) -> Result<Line, &'static str> 
         may_call: permission_of(may_call).ok_or("unknown permission")?,
         bindings_max,
         calls_max,
+        srtp: Srtp::parse(srtp).ok_or("unknown SRTP mode")?,
     })
 }
 
 const ALL_PEERS: &str = "SELECT id, tenant_id, name, enabled, sources, host, port, transport, username, secret, \
-     prefixes, may_call, calls_max, anchor_media FROM peers ORDER BY id";
+     prefixes, may_call, calls_max, anchor_media, srtp FROM peers ORDER BY id";
 
 /// One peer, by tenant and name.
 pub(crate) const ONE_PEER: &str = "SELECT id, tenant_id, name, enabled, sources, host, port, transport, username, secret, \
-     prefixes, may_call, calls_max, anchor_media FROM peers WHERE tenant_id = ? AND name = ?";
+     prefixes, may_call, calls_max, anchor_media, srtp FROM peers WHERE tenant_id = ? AND name = ?";
 
 /// Reads a row of `ALL_PEERS` or [`ONE_PEER`].
 pub(crate) fn peer_of_row(row: &SqliteRow, names: &TenantNames, key: &SecretKey) -> Decoded<Peer> {
@@ -290,6 +293,9 @@ pub(crate) fn peer_of_row(row: &SqliteRow, names: &TenantNames, key: &SecretKey)
     };
     let Some(may_call) = permission_of(row.try_get(11)?) else {
         return Ok(Err("unknown permission"));
+    };
+    let Some(srtp) = Srtp::parse(row.try_get(14)?) else {
+        return Ok(Err("unknown SRTP mode"));
     };
     let sealed: Option<&[u8]> = row.try_get(9)?;
     let Ok(secret) = sealed.map(|sealed| key.open_sealed(sealed, &secret_owner(&tenant, &name))).transpose()
@@ -311,6 +317,7 @@ pub(crate) fn peer_of_row(row: &SqliteRow, names: &TenantNames, key: &SecretKey)
         may_call,
         calls_max: row.try_get(12)?,
         anchor_media: row.try_get(13)?,
+        srtp,
     }))
 }
 

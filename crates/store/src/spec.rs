@@ -4,7 +4,7 @@ use std::fmt;
 
 use offhook_base::Personal;
 use offhook_sip::transport::Transport;
-use offhook_switch::directory::{AddressRange, CallPermission, Line, Peer, Secret};
+use offhook_switch::directory::{AddressRange, CallPermission, Line, Peer, Secret, Srtp};
 
 /// Contacts a line may have at once where nothing is said: a person's desk phone, softphones and browsers with room.
 pub const BINDINGS_MAX_DEFAULT: u16 = 10;
@@ -170,6 +170,8 @@ pub struct LineSpec {
     pub bindings_max: u16,
     /// 1..=1000, default [`LINE_CALLS_MAX_DEFAULT`].
     pub calls_max: u16,
+    /// Default [`Srtp::Auto`].
+    pub srtp: Srtp,
 }
 
 impl LineSpec {
@@ -185,6 +187,7 @@ impl LineSpec {
             may_call: CallPermission::default(),
             bindings_max: BINDINGS_MAX_DEFAULT,
             calls_max: LINE_CALLS_MAX_DEFAULT,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -206,11 +209,13 @@ pub struct LineChange {
     pub bindings_max: Option<u16>,
     /// 1..=1000.
     pub calls_max: Option<u16>,
+    /// How its media is protected.
+    pub srtp: Option<Srtp>,
 }
 
 impl LineChange {
     pub(crate) fn patch(self, line: &mut LineSpec) {
-        let Self { display_name, user, enabled, password, may_call, bindings_max, calls_max } = self;
+        let Self { display_name, user, enabled, password, may_call, bindings_max, calls_max, srtp } = self;
         line.display_name = display_name.unwrap_or(line.display_name.take());
         line.user = user.unwrap_or(line.user.take());
         line.enabled = enabled.unwrap_or(line.enabled);
@@ -218,6 +223,7 @@ impl LineChange {
         line.may_call = may_call.unwrap_or(line.may_call);
         line.bindings_max = bindings_max.unwrap_or(line.bindings_max);
         line.calls_max = calls_max.unwrap_or(line.calls_max);
+        line.srtp = srtp.unwrap_or(line.srtp);
     }
 }
 
@@ -262,6 +268,8 @@ pub struct PeerSpec {
     pub calls_max: u32,
     /// Default true.
     pub anchor_media: bool,
+    /// Default [`Srtp::Auto`].
+    pub srtp: Srtp,
 }
 
 impl PeerSpec {
@@ -281,6 +289,7 @@ impl PeerSpec {
             may_call: CallPermission::default(),
             calls_max: PEER_CALLS_MAX_DEFAULT,
             anchor_media: true,
+            srtp: Srtp::default(),
         }
     }
 }
@@ -337,6 +346,7 @@ impl Item {
                 ("may_call", Open(permission(line.may_call).to_string())),
                 ("bindings_max", Open(line.bindings_max.to_string())),
                 ("calls_max", Open(line.calls_max.to_string())),
+                ("srtp", Open(line.srtp.as_str().to_string())),
             ],
             Self::Device(device) => vec![
                 ("kind", Open(device.kind.to_string())),
@@ -354,6 +364,7 @@ impl Item {
                 ("may_call", Open(permission(peer.may_call).to_string())),
                 ("calls_max", Open(peer.calls_max.to_string())),
                 ("anchor_media", Open(peer.anchor_media.to_string())),
+                ("srtp", Open(peer.srtp.as_str().to_string())),
             ],
         }
     }
@@ -429,6 +440,7 @@ impl From<&Line> for LineSpec {
             may_call: line.may_call,
             bindings_max: line.bindings_max,
             calls_max: line.calls_max,
+            srtp: line.srtp,
         }
     }
 }
@@ -449,6 +461,7 @@ impl From<&Peer> for PeerSpec {
             may_call: peer.may_call,
             calls_max: peer.calls_max,
             anchor_media: peer.anchor_media,
+            srtp: peer.srtp,
         }
     }
 }

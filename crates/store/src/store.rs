@@ -19,8 +19,10 @@ const RECORDS_FILE: &str = "records.db";
 const KEY_FILE: &str = "secret.key";
 const LOCK_FILE: &str = "lock";
 
-const SITE_MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, sql: include_str!("../migrations/site/0001_start.sql") }];
+const SITE_MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, sql: include_str!("../migrations/site/0001_start.sql") },
+    Migration { version: 2, sql: include_str!("../migrations/site/0002_srtp.sql") },
+];
 
 const RECORDS_MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/records/0001_start.sql") },

@@ -146,6 +146,7 @@ async fn a_peers_secret_is_encrypted_on_disk_and_open_in_the_directory() {
     peer.host = Some("sip.example.net".into());
     peer.transport = Some("tls".parse().unwrap());
     peer.prefixes = vec!["+49".into(), String::new().into()];
+    peer.username = Some("offhook".into());
     peer.secret = PeerSecret::Clear(Secret::new("trunk secret in clear"));
     store.add(&author(), Item::Peer(peer)).await.unwrap();
     let directory = store.load_directory().await.unwrap();

@@ -5,7 +5,9 @@ mod common;
 use std::fmt::Write;
 
 use common::author;
-use offhook_store::{EditError, LineSpec, SiteDocument, Store, hash_password};
+use offhook_store::{
+    EditError, Item, ItemKey, Kind, LineSpec, Named, PeerSpec, SiteDocument, Store, hash_password,
+};
 use offhook_switch::directory::Secret;
 use proptest::prelude::*;
 
@@ -25,6 +27,7 @@ lines = ["101", "102"]
 [tenants.default.peers.carrier]
 sources = ["192.0.2.0/24"]
 host = "sip.example.net"
+username = "us"
 secret = "trunk secret"
 prefixes = ["+49"]
 "#;
@@ -142,6 +145,89 @@ domains = ["shared.example.org"]
     assert_eq!(store.load_site().await.unwrap().generation, 0);
 }
 
+/// Goal: nobody can tell which of two peers a request is from if both have its source. Checked where a plan is made, where
+/// one peer is changed, and not between peers of which one is switched off.
+#[tokio::test]
+async fn the_same_addresses_are_refused_to_a_second_peer() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let both = "[tenants.default.peers.a]\nsources = [\"192.0.2.0/24\"]\n\
+                [tenants.one.peers.b]\nsources = [\"198.51.100.1\", \"192.0.2.9/24\"]\n";
+    let refused = store.plan(&parse(both), false).await.unwrap_err().to_string();
+    assert!(
+        refused.starts_with("tenants.one.peers.b.sources[1]: 192.0.2.9/24 belongs to peer a@default"),
+        "{refused}"
+    );
+
+    let off = format!("{both}enabled = false\n");
+    let plan = store.plan(&parse(&off), false).await.unwrap();
+    store.apply(&author(), &plan).await.unwrap();
+    let peer = store.load_site().await.unwrap().peers.into_iter().find(|peer| &*peer.name == "b").unwrap();
+    let on = PeerSpec { enabled: true, ..PeerSpec::from(&peer) };
+    let refused = store.set(&author(), Item::Peer(on)).await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "tenants.one.peers.b.sources[1]: 192.0.2.9/24 belongs to peer a@default: a request from there would be either's"
+    );
+    let narrower = PeerSpec { sources: vec!["192.0.2.9".parse().unwrap()], ..PeerSpec::new("one", "c") };
+    store.add(&author(), Item::Peer(narrower)).await.expect("the narrower range wins, so it is no quarrel");
+}
+
+#[tokio::test]
+async fn a_peers_secret_goes_with_its_user_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let peer =
+        |more: &str| parse(&format!("[tenants.default.peers.carrier]\nhost = \"sip.example.net\"\n{more}"));
+    let refused = store.plan(&peer("username = \"us\"\n"), false).await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "tenants.default.peers.carrier.username: a username needs a secret, the password for the peer's challenges"
+    );
+    let alone = PeerSpec { username: Some("us".into()), ..PeerSpec::new("default", "other") };
+    assert_eq!(store.add(&author(), Item::Peer(alone)).await.unwrap_err().to_string().lines().count(), 1);
+
+    let whole = peer("username = \"us\"\nsecret = \"trunk\"\n");
+    store.apply(&author(), &store.plan(&whole, false).await.unwrap()).await.unwrap();
+    // The document may keep silent about the secret, which then stays.
+    assert!(store.plan(&peer("username = \"us\"\n"), false).await.unwrap().is_empty());
+    let dropped = store.plan(&peer(""), false).await.unwrap();
+    assert_eq!(dropped.to_string(), "~ peer carrier@default username us -> -, secret changed\n");
+    store.apply(&author(), &dropped).await.unwrap();
+    assert_eq!(store.load_site().await.unwrap().peers[0].secret, None);
+    assert!(store.plan(&peer(""), false).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn emergency_calls_that_lead_nowhere_are_told_before_and_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let numbers: [Box<str>; 2] = ["112".into(), "911".into()];
+    let text = "[tenants.default.lines.112]\ngenerate = true\n[tenants.default.peers.carrier]\n\
+                host = \"sip.example.net\"\nprefixes = [\"11\"]\n";
+    let plan = store.plan(&parse(text), false).await.unwrap();
+    let before = store.load_site().await.unwrap();
+    assert!(before.advice(&numbers)[0].contains("no peer takes 112, 911"));
+    let after = before.advice_after(&plan, &numbers);
+    assert!(after[0].starts_with("line 112@default has an emergency number for a name"), "{after:?}");
+    assert!(after[1].contains("no peer takes 911;"), "{after:?}");
+    store.apply(&author(), &plan).await.unwrap();
+    assert_eq!(store.load_site().await.unwrap().advice(&numbers), after);
+    assert!(store.load_site().await.unwrap().advice(&[]).is_empty());
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_there_is_answered_with_a_near_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    store.add_line(&author(), LineSpec::new("default", "101")).await.unwrap();
+    let found = async |tenant, name| store.look_up(&ItemKey::new(Kind::Line, tenant, name)).await.unwrap();
+    assert_eq!(found("default", "101").await, Named::There);
+    assert_eq!(found("default", "109").await, Named::Missing(Some("101".into())));
+    assert_eq!(found("default", "carla").await, Named::Missing(None));
+    assert_eq!(found("defalt", "101").await, Named::NoTenant(Some("default".into())));
+}
+
 #[tokio::test]
 async fn two_tenants_can_exchange_their_domains() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,8 +268,13 @@ fn tenant(name: &'static str) -> impl Strategy<Value = String> {
             writeln!(text, "[tenants.{name}.devices.desk]\nlines = {held:?}").unwrap();
         }
         if peer > 0 {
-            writeln!(text, "[tenants.{name}.peers.carrier]\nsources = [\"192.0.2.{peer}\"]").unwrap();
-            writeln!(text, "secret = \"{}\"", if peer == 1 { "" } else { "trunk" }).unwrap();
+            // Each tenant's carrier has addresses of its own.
+            let network = if name == "one" { "192.0.2" } else { "198.51.100" };
+            writeln!(text, "[tenants.{name}.peers.carrier]\nsources = [\"{network}.{peer}\"]").unwrap();
+            match peer {
+                1 => writeln!(text, "secret = \"\"").unwrap(),
+                _ => writeln!(text, "username = \"us\"\nsecret = \"trunk\"").unwrap(),
+            }
         }
         text
     })

@@ -83,6 +83,42 @@ pub enum CallPermission {
     Outside,
 }
 
+/// How the media between the node and a line or peer is protected by keys in descriptions (SRTP with SDES, RFC 4568).
+///
+/// It speaks of this one leg: where the two legs of a call differ, the node ends the encryption of one, or of both.
+/// Where media goes straight between the endpoints only `Auto` can be kept, so the others lead it through the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Srtp {
+    /// As the other side has it, keys from end to end. An INVITE that is refused with 488 for it is sent once more, the
+    /// other way. The default.
+    #[default]
+    Auto,
+    /// It is offered plain RTP. Keys that it offers itself are answered.
+    Never,
+    /// It is offered SRTP, and what it offers without keys is refused with 488, but to an emergency number.
+    Always,
+}
+
+impl Srtp {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Never, Self::Always];
+
+    /// Its name in documents, in the API and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+            Self::Always => "always",
+        }
+    }
+
+    /// By name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|srtp| srtp.as_str() == text)
+    }
+}
+
 /// An address of record and all that is configured of it.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -106,6 +142,8 @@ pub struct Line {
     pub bindings_max: u16,
     /// Calls it may have at once, both directions; 1..=1000, default 10.
     pub calls_max: u16,
+    /// How its media is protected.
+    pub srtp: Srtp,
 }
 
 /// A range of addresses: `192.0.2.0/24`, `2001:db8::/32`, or one address.
@@ -191,6 +229,8 @@ pub struct Peer {
     pub calls_max: u32,
     /// Whether its media goes through the node (default) or straight between the endpoints.
     pub anchor_media: bool,
+    /// How its media is protected.
+    pub srtp: Srtp,
 }
 
 /// A password that must be used in clear. It has no `Display`, and `Debug` hides it.

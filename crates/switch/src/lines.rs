@@ -239,6 +239,7 @@ mod tests {
             may_call: crate::directory::CallPermission::Inside,
             bindings_max: 10,
             calls_max: 2,
+            srtp: crate::directory::Srtp::Auto,
         };
         let (one, two) = (stage.call(), stage.call());
         stage.leg(one, 0, Some(LegLineState::Busy));

@@ -119,7 +119,7 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{LineId, PasswordHashes, PeerId, Tenant};
+    use crate::directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant};
 
     fn line(name: &str, may_call: CallPermission) -> Line {
         Line {
@@ -133,6 +133,7 @@ mod tests {
             may_call,
             bindings_max: 10,
             calls_max: 10,
+            srtp: Srtp::Auto,
         }
     }
 
@@ -152,6 +153,7 @@ mod tests {
             may_call: CallPermission::Inside,
             calls_max: 10,
             anchor_media: true,
+            srtp: Srtp::Auto,
         }
     }
 

@@ -5,7 +5,7 @@ use offhook_store::{
     BINDINGS_MAX_DEFAULT, Item, ItemKey, Kind, LINE_CALLS_MAX_DEFAULT, LineSpec, Password, Site,
 };
 use offhook_switch::{
-    directory::{CallPermission, Secret},
+    directory::{CallPermission, Secret, Srtp},
     fact::LineState,
 };
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub(crate) struct Line {
     bindings_max: u16,
     /// Calls it may have at once.
     calls_max: u16,
+    /// How its media is protected: `auto`, `never` or `always`.
+    #[schema(value_type = String)]
+    srtp: Srtp,
     /// `idle`, `held`, `ringing` or `busy`.
     #[schema(value_type = String)]
     state: LineState,
@@ -49,6 +52,9 @@ pub(crate) struct Line {
     /// Only in the answer to the request that had it made: it is not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
+    /// Only in the answer to the request that made the line: what deserves a second look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// A line to make.
@@ -74,6 +80,10 @@ pub(crate) struct NewLine {
     bindings_max: Option<u16>,
     /// 1 to 1000, default 10.
     calls_max: Option<u16>,
+    /// `auto` (default), `never` or `always` SRTP between it and the node.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    srtp: Srtp,
 }
 
 /// What shall be other of a line.
@@ -102,6 +112,9 @@ pub(crate) struct LinePatch {
     bindings_max: Option<u16>,
     /// 1 to 1000.
     calls_max: Option<u16>,
+    /// `auto`, `never` or `always` SRTP between it and the node.
+    #[schema(value_type = Option<String>)]
+    srtp: Option<Srtp>,
 }
 
 const fn yes() -> bool {
@@ -131,10 +144,12 @@ impl Resource for Line {
                 may_call: line.may_call,
                 bindings_max: line.bindings_max,
                 calls_max: line.calls_max,
+                srtp: line.srtp,
                 state: now.state,
                 calls: now.calls,
                 bindings: now.bindings,
                 password: None,
+                warnings: Vec::new(),
             }
         })
         .collect()
@@ -157,6 +172,7 @@ impl Resource for Line {
             may_call: new.may_call,
             bindings_max: new.bindings_max.unwrap_or(BINDINGS_MAX_DEFAULT),
             calls_max: new.calls_max.unwrap_or(LINE_CALLS_MAX_DEFAULT),
+            srtp: new.srtp,
             ..LineSpec::new(tenant, &new.name)
         }))
     }
@@ -176,6 +192,7 @@ impl Resource for Line {
         after.may_call = patch.may_call.unwrap_or(after.may_call);
         after.bindings_max = patch.bindings_max.unwrap_or(after.bindings_max);
         after.calls_max = patch.calls_max.unwrap_or(after.calls_max);
+        after.srtp = patch.srtp.unwrap_or(after.srtp);
         after.password = match (&patch.password, patch.generate_password) {
             (Some(_), true) => {
                 return Err(Problem::invalid_value(
@@ -193,5 +210,15 @@ impl Resource for Line {
 
     fn with_password(self, password: Option<String>) -> Self {
         Self { password, ..self }
+    }
+
+    fn with_warnings(self, emergency: &[Box<str>]) -> Self {
+        let misnamed = emergency.iter().any(|number| **number == *self.name);
+        let warning = format!(
+            "{0} is an emergency number: the line rings at a call to {0} that no peer takes; hint: give it another name, \
+             or take {0} out of sip.emergency_numbers",
+            self.name
+        );
+        Self { warnings: misnamed.then_some(warning).into_iter().collect(), ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use offhook_sip::transport::Transport;
 use offhook_store::{Item, ItemKey, Kind, PEER_CALLS_MAX_DEFAULT, PeerSecret, PeerSpec, Site};
-use offhook_switch::directory::{AddressRange, CallPermission, Secret};
+use offhook_switch::directory::{AddressRange, CallPermission, Secret, Srtp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,6 +43,9 @@ pub(crate) struct Peer {
     calls_max: u32,
     /// Whether its media goes through the node.
     anchor_media: bool,
+    /// How its media is protected: `auto`, `never` or `always`.
+    #[schema(value_type = String)]
+    srtp: Srtp,
 }
 
 /// A peer to make: its name, and any of the settings that can be changed later.
@@ -89,7 +92,7 @@ pub(crate) struct PeerPatch {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     transport: Option<Option<String>>,
-    /// User name for its challenges; `null` takes it away.
+    /// User name for its challenges, with `secret`; `null` takes both away.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     username: Option<Option<String>>,
@@ -106,6 +109,9 @@ pub(crate) struct PeerPatch {
     calls_max: Option<u32>,
     /// Default true.
     anchor_media: Option<bool>,
+    /// `auto` (default), `never` or `always` SRTP between it and the node.
+    #[schema(value_type = Option<String>)]
+    srtp: Option<Srtp>,
 }
 
 impl PeerPatch {
@@ -147,6 +153,7 @@ impl PeerPatch {
         peer.may_call = self.may_call.unwrap_or(peer.may_call);
         peer.calls_max = self.calls_max.unwrap_or(peer.calls_max);
         peer.anchor_media = self.anchor_media.unwrap_or(peer.anchor_media);
+        peer.srtp = self.srtp.unwrap_or(peer.srtp);
         Ok(())
     }
 }
@@ -186,6 +193,7 @@ impl Resource for Peer {
             may_call: peer.may_call,
             calls_max: peer.calls_max,
             anchor_media: peer.anchor_media,
+            srtp: peer.srtp,
         })
         .collect()
     }
@@ -206,6 +214,10 @@ impl Resource for Peer {
         let before = PeerSpec::from(found);
         let mut after = before.clone();
         patch.onto(&mut after)?;
+        // What is stored goes with the user name it belonged to.
+        if after.username.is_none() && found.secret.is_some() && after.secret == PeerSecret::Keep {
+            after.secret = PeerSecret::Remove;
+        }
         let secret = (after.secret != PeerSecret::Keep).then_some("secret");
         Ok(Some(Patched { before: Item::Peer(before), after: Item::Peer(after), secret }))
     }

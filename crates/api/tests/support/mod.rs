@@ -20,7 +20,7 @@ use offhook_switch::{
 };
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 /// What the node was asked, and what it shall answer.
 pub struct FakeNode {
@@ -108,6 +108,7 @@ pub struct World {
     pub address: SocketAddr,
     pub token: String,
     client: Client,
+    stopping: Arc<Notify>,
     _folder: tempfile::TempDir,
 }
 
@@ -139,8 +140,16 @@ impl World {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(offhook_api::serve(listener, api, std::future::pending()));
-        Self { node, store, address, token: token.reveal().into(), client: Client::new(), _folder: folder }
+        let stopping = Arc::new(Notify::new());
+        let stopped = Arc::clone(&stopping);
+        tokio::spawn(offhook_api::serve(listener, api, async move { stopped.notified().await }));
+        let (token, client) = (token.reveal().into(), Client::new());
+        Self { node, store, address, token, client, stopping, _folder: folder }
+    }
+
+    /// Stops the server, as a node does at its end.
+    pub fn stop(&self) {
+        self.stopping.notify_one();
     }
 
     /// A request with the token.

@@ -8,54 +8,89 @@ use crate::DropReason;
 
 /// What happens to a stream's packets between the wire and the relay.
 #[derive(Debug, Default)]
-pub(super) enum Crypto {
+pub(super) struct Crypto {
+    mode: Mode,
+    /// The contexts of the keys known last, even while they rest. What they count (rollovers, SRTCP packets) must never
+    /// begin anew under the same key, or two packets would be closed alike (RFC 3711 §9.1).
+    contexts: Option<Box<Contexts>>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Mode {
     /// Nothing: in clear, or closed from end to end.
     #[default]
     Through,
     /// SRTP on the wire, clear within.
-    Terminated(Box<(Unprotector, Protector)>),
+    Terminated,
     /// Keys that fit no suite: nothing passes, since sending in clear would betray who asked for encryption.
     Broken,
 }
 
+#[derive(Debug)]
+struct Contexts {
+    keys: StreamCrypto,
+    theirs: Unprotector,
+    ours: Protector,
+}
+
 impl Crypto {
-    /// Derives the session keys.
-    pub fn new(keys: Option<&StreamCrypto>) -> Self {
-        let Some(keys) = keys else { return Self::Through };
-        let contexts = CryptoSuite::from_name(&keys.suite).and_then(|suite| {
-            let theirs = MasterKey::new(suite, &keys.theirs).ok()?;
-            let ours = MasterKey::new(suite, &keys.ours).ok()?;
-            let mode = SrtcpMode::Encrypted;
-            Some(Self::Terminated(Box::new((Unprotector::new(&theirs, mode), Protector::new(&ours, mode)))))
-        });
-        contexts.unwrap_or_else(|| {
-            tracing::error!(suite = %keys.suite.escape_debug(), "SRTP keys do not fit their suite: stream is silent");
-            Self::Broken
-        })
+    /// Takes new keys, or none. A direction whose key stays counts on: one side may take a new key alone.
+    pub fn configure(&mut self, keys: Option<&StreamCrypto>) {
+        let Some(keys) = keys else {
+            self.mode = Mode::Through;
+            return;
+        };
+        let Some(suite) = CryptoSuite::from_name(&keys.suite) else { return self.refuse(keys) };
+        let (Ok(theirs), Ok(ours)) = (MasterKey::new(suite, &keys.theirs), MasterKey::new(suite, &keys.ours))
+        else {
+            return self.refuse(keys);
+        };
+        self.mode = Mode::Terminated;
+        let srtcp = SrtcpMode::Encrypted;
+        match self.contexts.as_deref_mut().filter(|known| known.keys.suite == keys.suite) {
+            Some(known) => {
+                if known.keys.theirs != keys.theirs {
+                    known.theirs = Unprotector::new(&theirs, srtcp);
+                }
+                if known.keys.ours != keys.ours {
+                    known.ours = Protector::new(&ours, srtcp);
+                }
+                known.keys = keys.clone();
+            }
+            None => {
+                let (theirs, ours) = (Unprotector::new(&theirs, srtcp), Protector::new(&ours, srtcp));
+                self.contexts = Some(Box::new(Contexts { keys: keys.clone(), theirs, ours }));
+            }
+        }
+    }
+
+    fn refuse(&mut self, keys: &StreamCrypto) {
+        tracing::error!(suite = %keys.suite.escape_debug(), "SRTP keys do not fit their suite: stream is silent");
+        self.mode = Mode::Broken;
     }
 
     /// Opens the packet that is all of `packet` and returns its new length.
     pub fn unprotect(&mut self, kind: Kind, packet: &mut [u8]) -> Result<usize, DropReason> {
-        let opened = match self {
-            Self::Through => return Ok(packet.len()),
-            Self::Broken => return Err(DropReason::NotAuthentic),
-            Self::Terminated(contexts) => match kind {
-                Kind::Media => contexts.0.unprotect_rtp(packet),
-                Kind::Control => contexts.0.unprotect_rtcp(packet),
+        let opened = match (&self.mode, &mut self.contexts) {
+            (Mode::Through, _) => return Ok(packet.len()),
+            (Mode::Terminated, Some(contexts)) => match kind {
+                Kind::Media => contexts.theirs.unprotect_rtp(packet),
+                Kind::Control => contexts.theirs.unprotect_rtcp(packet),
             },
+            _ => return Err(DropReason::NotAuthentic),
         };
         opened.map_err(|_| DropReason::NotAuthentic)
     }
 
     /// Closes the packet that is the first `len` bytes of `buffer` and returns its new length.
     pub fn protect(&mut self, kind: Kind, buffer: &mut [u8], len: usize) -> Result<usize, DropReason> {
-        let closed = match self {
-            Self::Through => return Ok(len),
-            Self::Broken => return Err(DropReason::Unprotectable),
-            Self::Terminated(contexts) => match kind {
-                Kind::Media => contexts.1.protect_rtp(buffer, len),
-                Kind::Control => contexts.1.protect_rtcp(buffer, len),
+        let closed = match (&self.mode, &mut self.contexts) {
+            (Mode::Through, _) => return Ok(len),
+            (Mode::Terminated, Some(contexts)) => match kind {
+                Kind::Media => contexts.ours.protect_rtp(buffer, len),
+                Kind::Control => contexts.ours.protect_rtcp(buffer, len),
             },
+            _ => return Err(DropReason::Unprotectable),
         };
         closed.map_err(|_| DropReason::Unprotectable)
     }

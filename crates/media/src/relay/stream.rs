@@ -93,7 +93,7 @@ impl Stream {
         self.media.signal(config.remote.map(|remote| remote.rtp), now);
         self.control.signal(config.remote.map(|remote| remote.rtcp));
         if config.crypto != self.config.crypto {
-            self.crypto = Crypto::new(config.crypto.as_deref());
+            self.crypto.configure(config.crypto.as_deref());
         }
         self.payloads.negotiate(&config.payloads);
         self.is_opaque = self.payloads.is_empty();

@@ -12,7 +12,7 @@ pub use live::{CallsArgs, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
 pub use site::{
     ApplyArgs, CallPermission, DeviceCommand, DeviceSettings, LineCommand, LineSettings, PeerCommand,
-    PeerSettings, TenantCommand, UserCommand,
+    PeerSettings, Srtp, TenantCommand, UserCommand,
 };
 
 use crate::try_call::TryArgs;

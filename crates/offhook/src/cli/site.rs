@@ -13,6 +13,17 @@ pub enum CallPermission {
     Outside,
 }
 
+/// How media between the node and a line or peer is protected.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Srtp {
+    /// As the other side of the call has it
+    Auto,
+    /// Offer plain RTP
+    Never,
+    /// Offer SRTP, and refuse calls without
+    Always,
+}
+
 /// Settings of a line; what is not given stays, or has its default.
 #[derive(Debug, Args)]
 pub struct LineSettings {
@@ -34,6 +45,9 @@ pub struct LineSettings {
     /// Calls it may have at once, 1 to 1000 [default: 10]
     #[arg(long, value_name = "NUMBER")]
     pub calls_max: Option<u16>,
+    /// How its media is protected [default: auto]
+    #[arg(long)]
+    pub srtp: Option<Srtp>,
     /// Its password; others on this machine may see it while the command runs
     #[arg(long, conflicts_with = "password_stdin")]
     pub password: Option<String>,
@@ -140,6 +154,9 @@ pub struct PeerSettings {
     /// Whether its media goes through the node [default: true]
     #[arg(long, value_name = "true|false")]
     pub anchor_media: Option<bool>,
+    /// How its media is protected [default: auto]
+    #[arg(long)]
+    pub srtp: Option<Srtp>,
     /// Whether it may call and be called [default: true]
     #[arg(long, value_name = "true|false")]
     pub enabled: Option<bool>,

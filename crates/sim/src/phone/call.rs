@@ -126,6 +126,8 @@ pub struct PhoneCall {
     pub media: Media,
     /// Pieces of sound heard.
     pub heard: u64,
+    /// Pieces that could not be understood: closed with a key that was not told, or not closed at all.
+    pub garbled: u64,
     /// The other side said that it takes UPDATE.
     pub other_updates: bool,
     /// When it was answered.
@@ -161,6 +163,7 @@ impl PhoneCall {
             timer: None,
             media,
             heard: 0,
+            garbled: 0,
             other_updates: false,
             up_at: None,
         }

@@ -183,8 +183,11 @@ impl Phone {
         {
             call.timer = Some(SessionTimer::new(agreement, now));
         }
+        let mut is_content = true;
         let answer = if self.habits.late_offer {
-            call.media.answer(response.body())
+            let answer = call.media.answer(response.body());
+            is_content = answer.is_some();
+            answer.or_else(|| call.media.decline(response.body()))
         } else {
             let answer = if response.body().is_empty() { early_answer } else { Some(response.body_bytes()) };
             if let Some(answer) = answer {
@@ -192,14 +195,14 @@ impl Phone {
             }
             None
         };
-        if call.media.remote.is_none() {
+        if is_content && call.media.remote.is_none() {
             self.violations.push("a 2xx left the session open".into());
         }
-        if self.habits.speaks {
+        if self.habits.speaks && is_content {
             self.calls[index].media.speak_at = Some(now + SPEAK_EVERY);
         }
         self.acknowledge(index, answer.as_deref(), now);
-        if self.calls[index].cancelled {
+        if self.calls[index].cancelled || !is_content {
             self.hang_up(index, now);
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Srtp;
+
 /// What the user, or the phone for him, does with an incoming call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
@@ -54,6 +56,8 @@ pub struct Habits {
     pub tcp: bool,
     /// Sends sound while it talks.
     pub speaks: bool,
+    /// How it protects its media.
+    pub srtp: Srtp,
     /// Its name as a device (RFC 5626), which survives a change of address.
     pub instance: Option<String>,
 }
@@ -79,6 +83,7 @@ impl Default for Habits {
             padding: 0,
             tcp: false,
             speaks: true,
+            srtp: Srtp::Never,
             instance: None,
         }
     }

@@ -7,6 +7,7 @@ pub mod call;
 mod calling;
 pub mod description;
 mod habits;
+mod keys;
 mod registering;
 mod ringing;
 mod talking;
@@ -27,11 +28,12 @@ use offhook_sip::{
     write::MessageWriter,
 };
 
-use self::registering::Registration;
 pub use self::{
     call::{PhoneCall, Side, State},
     habits::{Habits, Reaction},
+    keys::Srtp,
 };
+use self::{keys::Keys, registering::Registration};
 use crate::{ladder::Step, media::SoundPacket};
 
 /// The time between two pieces of sound. A real phone says something every 20 ms; a world needs less.
@@ -216,7 +218,10 @@ impl Phone {
             let (own, theirs) = (call.conversation, sound.conversation);
             self.violations.push(format!("conversation {own} heard {:?} of {theirs}", sound.said_by));
         }
-        call.heard += 1;
+        match call.media.keys.as_ref().and_then(Keys::opens) == sound.key {
+            true => call.heard += 1,
+            false => call.garbled += 1,
+        }
     }
 
     /// The clock reached its deadline, maybe.
@@ -415,7 +420,8 @@ impl Phone {
         let number = self.new_number();
         let port = self.next_port;
         self.next_port = if port >= 60_000 { 10_000 } else { port + 2 };
-        description::Media::new(SocketAddr::new(self.address.ip(), port), number)
+        let keys = keys::Keys::new(self.habits.srtp, &mut self.random);
+        description::Media::new(SocketAddr::new(self.address.ip(), port), number, keys)
     }
 }
 

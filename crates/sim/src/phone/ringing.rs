@@ -39,7 +39,7 @@ impl Phone {
             return self.respond(key, &request, 400, now);
         };
         call.dialog = Some(dialog);
-        if !request.body().is_empty() && call.media.take(request.body()).is_none() {
+        if !request.body().is_empty() && call.media.take_offer(request.body()).is_none() {
             return self.respond(key, &request, 488, now);
         }
         let cseq = headers.cseq().map_or(0, |cseq| cseq.number);

@@ -14,6 +14,7 @@ use offhook_sip::{
 use super::{
     Phone, SPEAK_EVERY, Sent, TIMERS, Use,
     call::{Reoffer, Side, State},
+    keys::Keys,
 };
 use crate::media::SoundPacket;
 
@@ -92,7 +93,7 @@ impl Phone {
         self.pump(now);
     }
 
-    fn offer_again(&mut self, index: usize, holding: bool, now: Instant) {
+    pub(super) fn offer_again(&mut self, index: usize, holding: bool, now: Instant) {
         let call = &mut self.calls[index];
         if call.state != State::Up {
             return;
@@ -221,6 +222,9 @@ impl Phone {
             }
             (false, true) => None,
         };
+        if let Some(dialog) = &mut call.dialog {
+            dialog.refresh_target(request);
+        }
         let mut writer = request.respond(&mut self.buffer, StatusCode::OK, None);
         writer.header(&HeaderName::Contact, contact);
         Self::write_capabilities(&self.habits, &mut writer);
@@ -296,8 +300,12 @@ impl Phone {
         }
         call.media.speak_at = Some(now + SPEAK_EVERY);
         let Some(to) = call.media.remote.filter(|_| call.media.heard && !call.media.holding) else { return };
-        let sound =
-            SoundPacket { conversation: call.conversation, said_by: call.side, ssrc: call.media.ssrc };
+        let sound = SoundPacket {
+            conversation: call.conversation,
+            said_by: call.side,
+            ssrc: call.media.ssrc,
+            key: call.media.keys.as_ref().and_then(Keys::closes),
+        };
         self.sent.push_back(Sent::Sound { from_port: call.media.local.port(), to, sound });
     }
 }

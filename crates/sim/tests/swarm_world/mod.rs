@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use offhook_base::{Instant, Random};
-use offhook_sim::{Faults, Habits, PhoneId, Reaction, World, WorldConfig, address_of, peer, phone::State};
+use offhook_sim::{
+    Faults, Habits, PhoneId, Reaction, Srtp, World, WorldConfig, address_of, peer, phone::State,
+};
 use offhook_switch::{
     directory::{CallPermission, Line},
     exchange::Input,
@@ -280,6 +282,7 @@ fn draw_habits(random: &mut Random) -> Habits {
         speaks: yes(random, 90),
         instance: yes(random, 30)
             .then(|| format!("urn:uuid:00000000-0000-4000-8000-{:012}", below(random, 1000))),
+        srtp: [Srtp::Never, Srtp::Never, Srtp::Never, Srtp::Offered, Srtp::Always][index(random, 5)],
     }
 }
 

@@ -202,26 +202,30 @@ impl Dialog {
         Ok(())
     }
 
-    /// Takes a request within the dialog, no ACK and no CANCEL: checks its order, counts it, and moves the remote target
-    /// if it is a target refresh request (INVITE, UPDATE, SUBSCRIBE, NOTIFY, REFER).
+    /// Takes a request within the dialog, no ACK and no CANCEL: checks its order and counts it. Whether it also moves the
+    /// remote target is decided by the answer to it: see [`Dialog::refresh_target`].
     ///
     /// # Errors
     /// [`OutOfOrder`]: answer 500; nothing changed.
     pub fn take_request(&mut self, request: &Request) -> Result<(), OutOfOrder> {
-        let headers = request.headers();
-        let number = headers.cseq().map_err(|_| OutOfOrder)?.number;
+        let number = request.headers().cseq().map_err(|_| OutOfOrder)?.number;
         if self.state.remote_cseq.is_some_and(|last| number < last) {
             return Err(OutOfOrder);
         }
         self.state.remote_cseq = Some(number);
+        Ok(())
+    }
+
+    /// A request within the dialog is answered with a 2xx: moves the remote target if it is a target refresh request
+    /// (INVITE, UPDATE, SUBSCRIBE, NOTIFY, REFER; §12.2.2). One that is refused leaves the target where it was (RFC 6141).
+    pub fn refresh_target(&mut self, request: &Request) {
         let refreshes = matches!(
             request.method(),
             Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer
         );
-        if refreshes && let Ok(Some(target)) = contact(headers) {
+        if refreshes && let Ok(Some(target)) = contact(request.headers()) {
             self.state.remote_target = target;
         }
-        Ok(())
     }
 }
 

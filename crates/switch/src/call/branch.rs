@@ -30,7 +30,8 @@ use crate::{
     trunk_login::answer_challenge,
 };
 
-/// Times one device's INVITE is sent again because it asked for credentials or a longer session interval.
+/// Times one device's INVITE is sent again because it asked for credentials, a longer session interval, or other media
+/// protection.
 const ATTEMPTS_MAX: u8 = 3;
 
 /// What an INVITE without offer supports.
@@ -39,12 +40,21 @@ const SUPPORTED_BY_LATE_OFFER: &str = "timer";
 /// What the losing devices are told (RFC 3326 §3.1).
 const ANSWERED_ELSEWHERE: &str = "SIP;cause=200;text=\"Call completed elsewhere\"";
 
+/// What a device is told whose answer has no description, or keys that were not offered (Q.850: incompatible destination).
+const ANSWER_UNUSABLE: &str = "Q.850;cause=88;text=\"Answer does not fit the offer\"";
+
 impl Call {
     /// Writes and sends the INVITE of a branch: the first, or one more after a challenge.
     pub(super) fn send_invite(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
+        let writer = self.legs[usize::from(CALLER)].session.as_writer();
         let leg = &mut self.legs[usize::from(index)];
+        if self.offer.as_ref().is_some_and(|offer| !leg.session.takes_offer(offer, &writer)) {
+            tracing::debug!(leg = index, "the offer's SRTP keys do not do for both legs");
+            return self.branch_refused(services, index, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        }
         let Some(branch) = leg.branch.as_mut() else { return };
-        let description = self.offer.as_ref().map(|offer| leg.session.describe(offer, &mut services.random));
+        let description =
+            self.offer.as_ref().map(|offer| leg.session.describe_offer(offer, &writer, &mut services.random));
         let transaction = services.layer.new_branch();
         let via = services.via(&leg.destination, transaction);
         let contact = services.contact(&leg.destination, None);
@@ -167,18 +177,29 @@ impl Call {
             services.fact(What::LegRinging { call: account.id(), leg: index }, now);
         }
         let description = match body::description(response.headers(), response.body()) {
-            // A late offer in an unreliable provisional cannot be answered: RFC 3261 §13.2.1 allows none there.
-            Description::Sdp(sdp) if self.offer.is_some() => Some(sdp),
+            // A late offer in an unreliable provisional cannot be answered: RFC 3261 §13.2.1 allows none there. And an
+            // answer with keys that nobody offered is none.
+            Description::Sdp(sdp) if self.answers_offer(index, &sdp) => Some(sdp),
             _ => None,
         };
+        let is_heard = description.is_some();
         if let Some(answer) = description {
-            self.hear_branch(services, index, answer);
+            self.hear_branch(index, answer);
         }
         self.tell_progress(services, index, response, now);
+        if is_heard {
+            self.join_media(services, CALLER, index);
+        }
+    }
+
+    /// Whether `answer` can be one to the caller's offer, as branch `index` was told of it.
+    fn answers_offer(&self, index: LegIndex, answer: &SessionDescription) -> bool {
+        let session = &self.legs[usize::from(index)].session;
+        self.offer.as_ref().is_some_and(|offer| session.takes_answer(answer, offer))
     }
 
     /// The caller hears this branch from now on: the one heard last wins until the answer.
-    fn hear_branch(&mut self, services: &mut Services, index: LegIndex, answer: SessionDescription) {
+    fn hear_branch(&mut self, index: LegIndex, answer: SessionDescription) {
         let leg = &mut self.legs[usize::from(index)];
         leg.session.accept(answer);
         if let Some(branch) = leg.branch.as_mut() {
@@ -189,7 +210,6 @@ impl Call {
         {
             self.legs[usize::from(CALLER)].session.accept(offer);
         }
-        self.join_media(services, CALLER, index);
     }
 
     /// Tells the engine what both legs have agreed on and joins them.
@@ -228,6 +248,7 @@ impl Call {
         if self.is_another_fork(index, response) {
             return self.release_fork(services, index, response, now);
         }
+        let has_winner = self.has_winner();
         let leg = &mut self.legs[usize::from(index)];
         if let Some(ack) = &leg.ack {
             services.layer.send_stateless(ack.clone(), leg.destination);
@@ -236,7 +257,8 @@ impl Call {
         if leg.state == LegState::Up {
             return; // its ACK waits for the caller's answer to a late offer
         }
-        let won = leg.is_hunted();
+        // Another device may have won already, and wait with us for the caller's PRACK.
+        let won = leg.is_hunted() && !has_winner;
         let Some(branch) = leg.branch.as_mut() else { return };
         let Ok(dialog) = Dialog::uac(response, &branch.call_id, leg.tag.as_str(), false) else {
             tracing::debug!(leg = index, "2xx without tag or Contact");
@@ -275,9 +297,17 @@ impl Call {
             _ => return self.answer_is_unusable(services, index, now),
         };
         if self.offer.is_some() {
-            self.hear_branch(services, index, sdp);
+            if !self.answers_offer(index, &sdp) {
+                return self.answer_is_unusable(services, index, now);
+            }
+            self.hear_branch(index, sdp);
         } else {
+            let writer = self.legs[usize::from(index)].session.as_writer();
+            let is_usable = self.legs[usize::from(CALLER)].session.takes_offer(&sdp, &writer);
             self.legs[usize::from(index)].session.accept(sdp);
+            if !is_usable {
+                return self.answer_is_unusable(services, index, now);
+            }
         }
         self.answer_caller(services, index, response, now);
     }
@@ -315,7 +345,7 @@ impl Call {
 
     /// A device answered without a usable description: it is let go, the call fails.
     pub(super) fn answer_is_unusable(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
-        self.release_loser(services, index, now);
+        self.leave(services, index, Some(ANSWER_UNUSABLE), now);
         self.hunt.refused(StatusCode::NOT_ACCEPTABLE_HERE);
         if matches!(self.stage, Stage::Hunting { .. }) && !self.legs.iter().any(super::Leg::is_hunted) {
             self.next_group(services, now);
@@ -360,7 +390,8 @@ impl Call {
         self.branch_refused(services, index, status, now);
     }
 
-    /// Sends the INVITE again if the response asks for something we have: credentials, or a longer session interval.
+    /// Sends the INVITE again if the response asks for something we have: credentials, a longer session interval, or plain
+    /// RTP in place of SRTP and the other way round.
     fn try_again(
         &mut self,
         services: &mut Services,
@@ -396,6 +427,12 @@ impl Call {
                 Some(offer) => branch.session_offer = offer,
                 None => return false,
             },
+            488 => {
+                let otherwise = self.offer.as_ref().is_some_and(|offer| leg.session.ask_otherwise(offer));
+                if !otherwise {
+                    return false;
+                }
+            }
             _ => return false,
         }
         branch.attempts += 1;
@@ -463,11 +500,20 @@ impl Call {
                 self.cancel_branches(services, None, now);
             }
         }
-        // A winner may still wait for the caller's PRACK before it is announced.
-        let won = |leg: &super::Leg| leg.branch.is_some() && leg.state == LegState::Up;
-        if !self.legs.iter().any(|leg| leg.is_hunted() || won(leg)) {
+        self.ring_on(services, now);
+    }
+
+    /// Rings the next group, unless a device still rings or has won.
+    pub(super) fn ring_on(&mut self, services: &mut Services, now: Moment) {
+        if !self.has_winner() && !self.legs.iter().any(super::Leg::is_hunted) {
             self.next_group(services, now);
         }
+    }
+
+    /// Whether a device has answered. Before the caller hears of it, its PRACK of an earlier response may be awaited
+    /// (RFC 3262 §5): that has a limit of its own, and no other device is rung meanwhile.
+    pub(super) fn has_winner(&self) -> bool {
+        self.legs.iter().any(|leg| leg.branch.is_some() && leg.state == LegState::Up)
     }
 
     /// Gives up all branches that still ring.

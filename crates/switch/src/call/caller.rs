@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use offhook_base::Moment;
+use offhook_sdp::SessionDescription;
 use offhook_sip::{
     dialog::{AcceptedResponse, Dialog, DialogId, Phase},
     header::HeaderName,
     message::{Method, Request, Response, StatusCode},
     reliable::ReliableProvisionals,
     session_timer::{SessionTimer, UasAnswer},
+    write::MessageWriter,
 };
 
 use super::{
@@ -45,7 +47,14 @@ impl Call {
         let Some(branch) = leg.branch.as_mut() else { return };
         let (early_answer, Some(facing)) = (branch.early_answer, branch.facing.as_mut()) else { return };
         let answer = leg.session.theirs().filter(|_| early_answer && facing.described.is_none());
-        let description = answer.map(|answer| caller.session.describe(answer, &mut services.random));
+        let description = answer.zip(self.offer.as_ref()).map(|(answer, offer)| {
+            let writer = leg.session.as_writer();
+            caller.session.describe_answer(answer, offer, &writer, &mut services.random)
+        });
+        if let Some(described) = facing.described.as_ref().filter(|_| early_answer) {
+            // Another branch may have been described since: this one is heard again, with its own keys.
+            caller.session.take_back(Some(described.clone()));
+        }
         let requires = self.request.headers().require().any(|option| option == "100rel");
         if requires && self.offer.is_none() {
             // RFC 3262 §5: the first reliable response to a late offer has to make the offer, and the branches of a hunt
@@ -74,7 +83,9 @@ impl Call {
         if !reliable {
             return services.respond(key, bytes, now);
         }
-        facing.described = facing.described.take().or(description);
+        if description.is_some() {
+            facing.described = caller.session.told().cloned();
+        }
         match facing.reliable.send(bytes, &services.settings.timers, now.instant) {
             Ok(Some(bytes)) => services.respond(key, bytes, now),
             Ok(None) => {}
@@ -189,7 +200,11 @@ impl Call {
         facing.dialog.confirm();
         let mut dialog = facing.dialog.clone();
         let description = leg.session.theirs().filter(|_| facing.described.is_none());
-        let description = description.map(|sdp| caller.session.describe(sdp, &mut services.random));
+        let writer = leg.session.as_writer();
+        let description = description.map(|sdp| match &self.offer {
+            Some(offer) => caller.session.describe_answer(sdp, offer, &writer, &mut services.random),
+            None => caller.session.describe_offer(sdp, &writer, &mut services.random),
+        });
         if let Some(described) = &facing.described {
             // Another branch may have been described since, in an early dialog that ends now.
             caller.session.take_back(Some(described.clone()));
@@ -274,13 +289,13 @@ impl Call {
         }
         // A late offer: the answer comes with the ACK and goes on with ours.
         match body::description(ack.headers(), ack.body()) {
-            Description::Sdp(answer) => {
-                let text = self.legs[usize::from(other)].session.describe(&answer, &mut services.random);
+            Description::Sdp(answer) if self.takes_late_answer(leg, other, &answer) => {
+                let text = self.describe_late_answer(services, leg, other, &answer);
                 self.leg(leg).session.accept(answer);
                 self.send_ack(services, other, Some(&text));
                 self.join_media(services, leg, other);
             }
-            Description::None | Description::Malformed => {
+            _ => {
                 self.send_ack(services, other, None);
                 self.hang_up_both(
                     services,
@@ -293,6 +308,31 @@ impl Call {
         }
     }
 
+    /// Whether the answer that `leg` gives to the offer of `other` fits what it was told of it.
+    pub(super) fn takes_late_answer(
+        &self,
+        leg: LegIndex,
+        other: LegIndex,
+        answer: &SessionDescription,
+    ) -> bool {
+        let offer = self.legs[usize::from(other)].session.theirs();
+        offer.is_none_or(|offer| self.legs[usize::from(leg)].session.takes_answer(answer, offer))
+    }
+
+    /// What `other`, who made the offer, is told of the answer of `leg`.
+    pub(super) fn describe_late_answer(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        other: LegIndex,
+        answer: &SessionDescription,
+    ) -> Bytes {
+        let writer = self.legs[usize::from(leg)].session.as_writer();
+        let session = &mut self.legs[usize::from(other)].session;
+        let offer = session.theirs().cloned();
+        session.describe_answer(answer, offer.as_ref().unwrap_or(answer), &writer, &mut services.random)
+    }
+
     /// Our ACK got lost and its transaction is over: send it again.
     pub fn acknowledge_again(&mut self, services: &mut Services, leg: LegIndex) {
         let leg = self.leg(leg);
@@ -303,10 +343,32 @@ impl Call {
 
     /// A request in an early dialog. RFC 3311 §5.2 lets an UPDATE offer something there; as the branches of a hunt
     /// share the caller's session, it has to wait for the answer.
-    pub(super) fn handle_early_request(&mut self, services: &mut Services, pending: &Pending, now: Moment) {
+    pub(super) fn handle_early_request(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        faces_caller: bool,
+        pending: &Pending,
+        now: Moment,
+    ) {
         let bare_update = *pending.request.method() == Method::Update && pending.request.body().is_empty();
-        let status = if bare_update { StatusCode::OK } else { StatusCode::REQUEST_PENDING };
-        services.refuse(pending, status, now);
+        if !bare_update {
+            return services.refuse(pending, StatusCode::REQUEST_PENDING, now);
+        }
+        let asker = if faces_caller { CALLER } else { leg };
+        let contact = services.contact(&self.legs[usize::from(asker)].destination, None);
+        let leg = self.leg(leg);
+        let dialog = match leg.branch.as_mut().and_then(|branch| branch.facing.as_mut()) {
+            Some(facing) if faces_caller => Some(&mut facing.dialog),
+            _ => leg.dialog.as_mut(),
+        };
+        if let Some(dialog) = dialog {
+            dialog.refresh_target(&pending.request);
+        }
+        let add_contact = |writer: &mut MessageWriter<'_>| {
+            writer.header(&HeaderName::Contact, contact);
+        };
+        services.refuse_with(pending, StatusCode::OK, add_contact, now);
     }
 
     /// Answers the caller's INVITE with a failure.

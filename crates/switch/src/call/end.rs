@@ -74,9 +74,19 @@ impl Call {
             services.layer.cancel(invite, None, now.instant);
             self.set_line_state(services, index, None, now);
         }
-        if self.invite.is_some() && !self.hunt.has_more() && !self.legs.iter().any(super::Leg::is_hunted) {
+        if self.invite.is_none() {
+            return;
+        }
+        let won = self.legs[usize::from(index)].state == LegState::Up;
+        if won {
+            // The PRACK that its answer waits for will not come any more.
+            self.leave(services, index, None, now);
+        }
+        if !self.hunt.has_more() && !self.legs.iter().any(super::Leg::is_hunted) {
             // RFC 3261 §15.1.2: the INVITE that waits is answered with 487.
             self.fail(services, EndedBy::Caller, StatusCode::REQUEST_TERMINATED, EndCause::Cancelled, now);
+        } else if won {
+            self.ring_on(services, now);
         }
     }
 
@@ -208,6 +218,8 @@ impl Call {
         }
         leg.state = LegState::Ended;
         leg.timer = None;
+        leg.refresh_until = None;
+        leg.ports_until = None;
         leg.accepted = None;
         if let Some(endpoint) = leg.session.take_endpoint() {
             services.media(MediaCommand::Close { endpoint });
@@ -316,10 +328,16 @@ impl Call {
         self.leg(index).hanging_up = false;
     }
 
-    /// The last thing a finished call does: its tags lead nowhere any more.
+    /// The last thing a finished call does: nothing leads to it any more, not even an answer that never came.
     pub fn forget(&self, services: &mut Services) {
+        for &ask in &self.asks {
+            services.owners.answered(ask);
+        }
         for leg in &self.legs {
             services.owners.tag_ended(leg.tag);
+            if let Some(endpoint) = leg.endpoint {
+                services.owners.endpoint_ended(endpoint);
+            }
             if let Some(facing) = leg.branch.as_ref().and_then(|branch| branch.facing.as_ref()) {
                 services.owners.tag_ended(facing.tag);
             }
@@ -345,6 +363,7 @@ impl Call {
                 None => {}
             }
             self.run_reliable(services, index, now);
+            self.run_patience(services, number, now);
             let leg = &mut self.legs[index];
             match leg.timer.as_mut().and_then(|timer| timer.handle_timeout(now.instant)) {
                 Some(SessionEvent::Refresh) => self.refresh(services, number, now),

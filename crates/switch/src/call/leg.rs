@@ -11,8 +11,11 @@ use offhook_sip::{
     transport::Destination,
 };
 
-use super::{session::LegSession, way::Way};
-use crate::exchange::owners::{LegIndex, LocalTag};
+use super::{keys::Told, patience::PORTS_PATIENCE, session::LegSession, way::Way};
+use crate::{
+    exchange::owners::{LegIndex, LocalTag},
+    media::EndpointId,
+};
 
 /// Where a leg stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,12 @@ pub struct Leg {
     pub timer: Option<SessionTimer>,
     /// The refresh that is under way.
     pub refresh: Option<ClientKey>,
+    /// When it is given up, as the other side has said no more than that it works on it.
+    pub refresh_until: Option<Instant>,
+    /// When its ports must be there; `None` once they are, or if none are needed.
+    pub ports_until: Option<Instant>,
+    /// Its media endpoint, even after it was closed.
+    pub endpoint: Option<EndpointId>,
     /// Our 2xx that its ACK is awaited for.
     pub accepted: Option<AcceptedResponse>,
     /// CSeq of its INVITE that `accepted` answers: its ACK repeats it (RFC 3261 §13.2.2.4).
@@ -122,7 +131,7 @@ pub struct Facing {
     /// Reliable provisionals on their way to the caller.
     pub reliable: ReliableProvisionals,
     /// This branch's answer, as the caller has had it for good in this dialog.
-    pub described: Option<Bytes>,
+    pub described: Option<Told>,
 }
 
 impl Branch {
@@ -152,12 +161,15 @@ impl Leg {
         Self {
             index,
             state: LegState::Starting,
+            endpoint: session.endpoint(),
             session,
             destination,
             dialog: None,
             tag,
             timer: None,
             refresh: None,
+            refresh_until: None,
+            ports_until: None,
             accepted: None,
             accepted_cseq: 0,
             ack: None,
@@ -169,6 +181,11 @@ impl Leg {
             hanging_up: false,
             branch: None,
         }
+    }
+
+    /// Its ports were asked for, unless it needs none.
+    pub fn await_ports(&mut self, now: Instant) {
+        self.ports_until = (!self.session.is_open()).then(|| now + PORTS_PATIENCE);
     }
 
     /// Whether it still takes part in the hunt.
@@ -189,6 +206,8 @@ impl Leg {
             self.accepted.as_ref().and_then(AcceptedResponse::deadline),
             self.timer.as_ref().and_then(SessionTimer::deadline),
             facing.and_then(|facing| facing.reliable.deadline()),
+            self.refresh_until,
+            self.ports_until,
         ]
         .into_iter()
         .flatten()

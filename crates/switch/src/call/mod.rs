@@ -9,6 +9,7 @@
 //! | `branch` | INVITEs go to devices; their responses come |
 //! | `caller` | what the caller is told: provisional responses, PRACK, the answer, ACK |
 //! | `modify` | offers after the first one: re-INVITE, UPDATE, hold; session refresh |
+//! | `patience` | how long a question of the call may stay unanswered |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 
@@ -16,8 +17,10 @@ pub(crate) mod body;
 mod branch;
 mod caller;
 mod end;
+mod keys;
 mod leg;
 mod modify;
+mod patience;
 mod relay;
 mod session;
 mod start;
@@ -44,12 +47,13 @@ use crate::{
     account::{Account, Verdict},
     directory::{Line, Peer, PeerId},
     exchange::{
+        event::AskId,
         owners::{CallKey, ClientUse, LegIndex},
         services::Services,
     },
     hunt::Hunt,
     identity::Identity,
-    record::{CallId, CallRecord},
+    record::{CallId, CallRecord, EndCause, EndedBy},
     registrar::{BindingId, Target},
     route::Caller,
     summary::{CallPhase, CallSummary},
@@ -109,6 +113,8 @@ pub struct Call {
     device: Option<Vec<Target>>,
     /// What the call waits for besides its legs.
     awaited: Option<Awaited>,
+    /// The questions it has put to the outside.
+    asks: Vec<AskId>,
     /// Bindings it has rung.
     tried: Vec<BindingId>,
     legs: Vec<Leg>,
@@ -151,7 +157,8 @@ impl Call {
             Stage::Established { end_at, .. } => end_at,
             Stage::Over { forget_at } => forget_at,
         };
-        self.legs.iter().filter_map(Leg::deadline).chain([own]).min()
+        let modify = self.modify.as_ref().and_then(Modify::deadline);
+        self.legs.iter().filter_map(Leg::deadline).chain(modify).chain([own]).min()
     }
 
     /// What a live screen shows of it.
@@ -178,8 +185,8 @@ impl Call {
         })
     }
 
-    /// Checks a request against its dialog's count (RFC 3261 §12.2.2) and takes note of a new remote target. `None`: the
-    /// dialog is over; an error: the status to answer with.
+    /// Checks a request against its dialog's count (RFC 3261 §12.2.2). `None`: the dialog is over; an error: the status to
+    /// answer with.
     pub fn take_request(
         &mut self,
         leg: LegIndex,
@@ -222,7 +229,7 @@ impl Call {
                 None => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
             },
             _ if faces_caller || self.other(leg).is_none() => {
-                self.handle_early_request(services, &pending, now)
+                self.handle_early_request(services, leg, faces_caller, &pending, now);
             }
             Method::Invite | Method::Update => self.handle_offer(services, leg, pending, flow, now),
             _ => self.handle_relay(services, leg, pending, now),
@@ -275,7 +282,20 @@ impl Call {
     /// The deadline may have come.
     pub fn handle_timeout(&mut self, services: &mut Services, now: Moment) {
         self.run_leg_machines(services, now);
+        self.run_modify(services, now);
         match self.stage {
+            Stage::Hunting { ring_until, give_up_at }
+                if now.instant >= ring_until.min(give_up_at) && self.has_winner() =>
+            {
+                let later = now.instant + services.settings.timers.patience();
+                self.stage = Stage::Hunting { ring_until: later, give_up_at: later };
+            }
+            Stage::Preparing { give_up_at }
+                if now.instant >= give_up_at && matches!(self.awaited, Some(Awaited::Peer(_))) =>
+            {
+                let (status, cause) = (StatusCode::SERVER_TIMEOUT, EndCause::Failed);
+                self.fail(services, EndedBy::Node, status, cause, now);
+            }
             Stage::Preparing { give_up_at } | Stage::Hunting { give_up_at, .. }
                 if now.instant >= give_up_at =>
             {

@@ -18,7 +18,9 @@ use offhook_sip::{
 use super::{
     Call,
     body::{self, Description},
+    keys::Told,
     leg::Pending,
+    patience::Patience,
 };
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
@@ -39,15 +41,26 @@ pub struct Modify {
     from: LegIndex,
     /// Its request.
     pending: Pending,
+    /// How that came: where the leg is reached once it is accepted.
+    flow: Flow,
     /// What it offers; `None`: the other side shall (a re-INVITE without description).
     offer: Option<SessionDescription>,
     /// What the other leg had been told before.
-    before: Option<Bytes>,
-    step: Step,
+    before: Option<Told>,
+    pub(super) step: Step,
+    pub(super) patience: Patience,
 }
 
+impl Modify {
+    /// INVITE or UPDATE.
+    pub(super) const fn method(&self) -> &Method {
+        self.pending.request.method()
+    }
+}
+
+/// How far an offer has come.
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// More ports are being opened.
     Opening,
     /// The other leg was asked, in this transaction.
@@ -96,13 +109,14 @@ impl Call {
         if busy && !bare {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
         }
-        // Only now: a request that is refused moves nothing (RFC 6141).
-        self.leg(leg).destination = Destination::Flow(flow);
         if self.is_refresh(leg, pending.request.method(), &description) {
-            return self.answer_refresh(services, leg, &pending, now);
+            return self.answer_refresh(services, leg, &pending, flow, now);
         }
         let offer = match description {
             Description::Sdp(offer) if offer.needs_dtls() => {
+                return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
+            }
+            Description::Sdp(offer) if !self.passes_to(leg, other, &offer) => {
                 return services.refuse(&pending, StatusCode::NOT_ACCEPTABLE_HERE, now);
             }
             Description::Sdp(offer) => Some(offer),
@@ -112,8 +126,9 @@ impl Call {
             services.owners.invite_received(pending.key, self.key);
         }
         let streams = offer.as_ref().map_or(0, |offer| offer.media().len()).min(STREAMS_MAX);
-        let before = self.legs[usize::from(other)].session.ours().cloned();
-        self.modify = Some(Modify { from: leg, pending, offer, before, step: Step::Opening });
+        let before = self.legs[usize::from(other)].session.told().cloned();
+        let patience = Patience::for_ports(now.instant);
+        self.modify = Some(Modify { from: leg, pending, flow, offer, before, step: Step::Opening, patience });
         let mut opening = false;
         for index in [leg, other] {
             let session = &self.legs[usize::from(index)].session;
@@ -126,6 +141,12 @@ impl Call {
         if !opening {
             self.pass_offer(services, now);
         }
+    }
+
+    /// Whether an offer of `leg` can be told to `other`, with the keys that it has.
+    fn passes_to(&self, leg: LegIndex, other: LegIndex, offer: &SessionDescription) -> bool {
+        let writer = self.legs[usize::from(leg)].session.as_writer();
+        self.legs[usize::from(other)].session.takes_offer(offer, &writer)
     }
 
     /// The engine has opened more ports.
@@ -150,7 +171,14 @@ impl Call {
         }
     }
 
-    fn answer_refresh(&mut self, services: &mut Services, leg: LegIndex, pending: &Pending, now: Moment) {
+    fn answer_refresh(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        pending: &Pending,
+        flow: Flow,
+        now: Moment,
+    ) {
         if *pending.request.method() == Method::Invite {
             services.owners.invite_received(pending.key, self.key);
         }
@@ -159,22 +187,27 @@ impl Call {
         } else {
             self.legs[usize::from(leg)].session.ours().cloned()
         };
-        self.accept_offer(services, leg, pending, description.as_ref(), now);
+        self.accept_offer(services, leg, pending, flow, description.as_ref(), now);
     }
 
     /// Asks the other leg, by re-INVITE, or by UPDATE where that is what came and it is understood.
     fn pass_offer(&mut self, services: &mut Services, now: Moment) {
         let Some(Modify { from, pending, offer, .. }) = &self.modify else { return };
         let Some(other) = self.other(*from) else { return };
+        let writer = self.legs[usize::from(*from)].session.as_writer();
         let target = &mut self.legs[usize::from(other)];
         let method = match pending.request.method() {
             Method::Update if target.allows_update => Method::Update,
             _ => Method::Invite,
         };
-        let description = offer.as_ref().map(|offer| target.session.describe(offer, &mut services.random));
+        let description =
+            offer.as_ref().map(|offer| target.session.describe_offer(offer, &writer, &mut services.random));
         let client = self.send_offer(services, other, &method, description.as_ref(), ClientUse::Modify, now);
         match (client, &mut self.modify) {
-            (Some(client), Some(modify)) => modify.step = Step::Asked(client),
+            (Some(client), Some(modify)) => {
+                modify.step = Step::Asked(client);
+                modify.patience = Patience::for_answer(now.instant);
+            }
             _ => self.finish_modify(services, StatusCode::SERVER_INTERNAL_ERROR, now),
         }
     }
@@ -226,13 +259,13 @@ impl Call {
         let status = response.status();
         let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");
         if status.is_provisional() {
-            return;
+            return self.modify_progresses(key);
         }
         if !self.asks_by(key) {
             // The call ended meanwhile, or the 2xx came again; that of a late offer waits for the answer.
             let waits = matches!(&self.modify, Some(Modify { step: Step::AwaitingAck, .. }));
             if !waits && status.is_success() && is_invite && !self.repeat_ack(services, index) {
-                self.send_ack(services, index, None);
+                self.accepted_too_late(services, index, response, now);
             }
             return;
         }
@@ -244,15 +277,17 @@ impl Call {
         if is_invite && !late {
             self.send_ack(services, index, None);
         }
-        let Some(Modify { from, .. }) = &self.modify else { return };
-        let from = *from;
+        let Some(Modify { from, flow, .. }) = &self.modify else { return };
+        let (from, flow) = (*from, *flow);
         let Description::Sdp(sdp) = body::description(response.headers(), response.body()) else {
             if is_invite && late {
                 self.send_ack(services, index, None);
             }
             return self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
         };
-        let text = self.legs[usize::from(from)].session.describe(&sdp, &mut services.random);
+        let Some(text) = self.describe_modified(services, from, index, &sdp) else {
+            return self.keys_do_not_fit(services, index, late.then_some(&sdp), now);
+        };
         self.leg(index).session.accept(sdp);
         let Some(modify) = &mut self.modify else { return };
         let pending = Pending { key: modify.pending.key, request: modify.pending.request.clone() };
@@ -263,7 +298,48 @@ impl Call {
             self.join_media(services, from, index);
             self.note_hold(services, now);
         }
-        self.accept_offer(services, from, &pending, Some(&text), now);
+        self.accept_offer(services, from, &pending, flow, Some(&text), now);
+    }
+
+    /// What `from`, whose request it was, is told of the other leg's answer or late offer; `None` if its keys do not fit.
+    fn describe_modified(
+        &mut self,
+        services: &mut Services,
+        from: LegIndex,
+        index: LegIndex,
+        sdp: &SessionDescription,
+    ) -> Option<Bytes> {
+        let offer = self.modify.as_ref()?.offer.as_ref();
+        let answering = &self.legs[usize::from(index)].session;
+        let writer = answering.as_writer();
+        let fits = offer.is_none_or(|offer| answering.takes_answer(sdp, offer));
+        let asking = &mut self.legs[usize::from(from)].session;
+        match offer {
+            _ if !fits => None,
+            Some(offer) => Some(asking.describe_answer(sdp, offer, &writer, &mut services.random)),
+            None if asking.takes_offer(sdp, &writer) => {
+                Some(asking.describe_offer(sdp, &writer, &mut services.random))
+            }
+            None => None,
+        }
+    }
+
+    /// A leg has answered an offer with keys that nobody offered, or offers some that lead nowhere. It believes in them, so
+    /// that the session before cannot be gone back to: the call ends.
+    fn keys_do_not_fit(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        late: Option<&SessionDescription>,
+        now: Moment,
+    ) {
+        if let Some(offer) = late {
+            let answer = self.leg(index).session.decline(offer, &mut services.random);
+            self.send_ack(services, index, Some(&answer));
+        }
+        self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
+        let status = StatusCode::NOT_ACCEPTABLE_HERE;
+        self.hang_up_both(services, EndedBy::Node, EndCause::Incompatible, status, now);
     }
 
     /// Sends the ACK again if the leg's latest 2xx was acknowledged already.
@@ -290,7 +366,7 @@ impl Call {
     }
 
     /// Whether `key` is the transaction by which the other leg was asked.
-    fn asks_by(&self, key: ClientKey) -> bool {
+    pub(super) fn asks_by(&self, key: ClientKey) -> bool {
         matches!(&self.modify, Some(Modify { step: Step::Asked(client), .. }) if *client == key)
     }
 
@@ -310,9 +386,10 @@ impl Call {
     /// A re-INVITE was cancelled: so is the one that passed it on, and its final response decides. Where nothing was
     /// asked yet it is refused at once, and the session stays.
     pub(super) fn modify_cancelled(&mut self, services: &mut Services, now: Moment) {
-        match &self.modify {
-            Some(Modify { step: Step::Asked(client), .. }) => {
+        match &mut self.modify {
+            Some(Modify { step: Step::Asked(client), patience, .. }) => {
                 services.layer.cancel(*client, None, now.instant);
+                patience.withdrawn = Some(StatusCode::REQUEST_TERMINATED);
             }
             Some(_) => self.finish_modify(services, StatusCode::REQUEST_TERMINATED, now),
             None => {}
@@ -320,6 +397,11 @@ impl Call {
     }
 
     fn modify_failed(&mut self, services: &mut Services, index: LegIndex, status: StatusCode, now: Moment) {
+        let withdrawn = self.modify.as_ref().and_then(|modify| modify.patience.withdrawn);
+        if let Some(refusal) = withdrawn.filter(|_| status != StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST)
+        {
+            return self.finish_modify(services, refusal, now);
+        }
         // RFC 5057 §5.1: these end the dialog, the others only the request.
         if matches!(status.as_u16(), 408 | 481) {
             let by = self.party(index);
@@ -355,9 +437,15 @@ impl Call {
         services: &mut Services,
         leg: LegIndex,
         pending: &Pending,
+        flow: Flow,
         description: Option<&Bytes>,
         now: Moment,
     ) {
+        // Only now: a request that is refused moves nothing (RFC 3261 §12.2.2, RFC 6141).
+        self.leg(leg).destination = Destination::Flow(flow);
+        if let Some(dialog) = &mut self.leg(leg).dialog {
+            dialog.refresh_target(&pending.request);
+        }
         let contact = services.contact(&self.legs[usize::from(leg)].destination, None);
         let timers =
             services.settings.session_timers.uas_answer(pending.request.headers()).unwrap_or(UasAnswer::None);
@@ -393,7 +481,11 @@ impl Call {
             matches!(&self.modify, Some(Modify { from, step: Step::AwaitingAck, .. }) if *from == leg);
         let Some(other) = self.other(leg).filter(|_| awaited) else { return };
         self.modify = None;
-        let Description::Sdp(answer) = body::description(ack.headers(), ack.body()) else {
+        let answer = match body::description(ack.headers(), ack.body()) {
+            Description::Sdp(answer) if self.takes_late_answer(leg, other, &answer) => Some(answer),
+            _ => None,
+        };
+        let Some(answer) = answer else {
             self.send_ack(services, other, None);
             return self.hang_up_both(
                 services,
@@ -403,7 +495,7 @@ impl Call {
                 now,
             );
         };
-        let text = self.legs[usize::from(other)].session.describe(&answer, &mut services.random);
+        let text = self.describe_late_answer(services, leg, other, &answer);
         self.leg(leg).session.accept(answer);
         self.send_ack(services, other, Some(&text));
         self.join_media(services, leg, other);
@@ -454,6 +546,17 @@ impl Call {
         }
     }
 
+    /// A phone may take a new key whenever it answers (RFC 4568 §7.1.4): where its encryption ends here, that goes no
+    /// further than the media engine.
+    fn note_new_keys(&mut self, services: &mut Services, index: LegIndex, response: &Response) {
+        let Description::Sdp(answer) = body::description(response.headers(), response.body()) else { return };
+        if let Some(other) = self.other(index)
+            && self.leg(index).session.rekeyed(&answer)
+        {
+            self.join_media(services, index, other);
+        }
+    }
+
     fn refresh_later(&mut self, index: LegIndex, now: Instant) {
         if let Some(timer) = &mut self.leg(index).timer {
             timer.refresh_failed(REFRESH_AGAIN_AFTER, now);
@@ -470,9 +573,10 @@ impl Call {
         now: Moment,
     ) {
         if status.is_provisional() {
-            return;
+            return self.refresh_progresses(index, now);
         }
         self.leg(index).refresh = None;
+        self.leg(index).refresh_until = None;
         match response {
             Some(response) if status.is_success() => {
                 let is_invite = response.headers().cseq().is_ok_and(|cseq| cseq.method == "INVITE");
@@ -483,6 +587,7 @@ impl Call {
                 if is_invite {
                     self.send_ack(services, index, None);
                 }
+                self.note_new_keys(services, index, response);
             }
             _ if matches!(status.as_u16(), 408 | 481) => {
                 let by = self.party(index);

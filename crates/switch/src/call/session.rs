@@ -1,18 +1,23 @@
 //! One leg's half of the media session: what the leg said last, what we told it last, and where its media runs.
 //!
 //! The node never invents a description: what one leg offers or answers is anchored at the other leg's ports and passed
-//! on. So codecs, directions and keys are settled between the endpoints, and only addresses are ours.
+//! on. So codecs and directions are settled between the endpoints, and so are keys, but where only one leg has them
+//! (see [`keys`]).
 
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use offhook_base::Random;
 use offhook_sdp::{
-    OwnOrigin, SessionDescription,
+    MediaDescription, OwnOrigin, Protocol, SessionDescription,
     anchor::{AnchorPlan, MediaPlan, RtcpMuxPlan, anchor},
 };
 
-use crate::media::{EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig};
+use super::keys::{self, Choice, Protection, Side, Told, Writer};
+use crate::{
+    directory::Srtp,
+    media::{EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig, StreamCrypto},
+};
 
 /// The half session of one leg.
 #[derive(Debug)]
@@ -26,14 +31,27 @@ pub struct LegSession {
     origin: Option<OwnOrigin>,
     /// The last description of the leg that took effect.
     theirs: Option<SessionDescription>,
-    /// The last description we gave it, as written.
-    ours: Option<Bytes>,
+    /// The last description we gave it.
+    ours: Option<Told>,
+    /// How its line or peer wants its media protected.
+    srtp: Srtp,
+    /// How it is asked, after it has refused the other way.
+    asked: Option<Srtp>,
 }
 
 impl LegSession {
-    /// A session whose media, if anchored, is taken at `address`.
-    pub const fn new(endpoint: Option<EndpointId>, address: IpAddr) -> Self {
-        Self { endpoint, address, ports: Vec::new(), origin: None, theirs: None, ours: None }
+    /// A session whose media, if anchored, is taken at `address` and protected as `srtp` says.
+    pub const fn new(endpoint: Option<EndpointId>, address: IpAddr, srtp: Srtp) -> Self {
+        Self {
+            endpoint,
+            address,
+            ports: Vec::new(),
+            origin: None,
+            theirs: None,
+            ours: None,
+            srtp,
+            asked: None,
+        }
     }
 
     /// The media endpoint.
@@ -70,7 +88,7 @@ impl LegSession {
     }
 
     /// Takes back the last description: it was refused, what was said before is in force again.
-    pub fn take_back(&mut self, before: Option<Bytes>) {
+    pub fn take_back(&mut self, before: Option<Told>) {
         self.ours = before;
     }
 
@@ -85,7 +103,12 @@ impl LegSession {
     }
 
     /// The description we gave last, for refreshes that change nothing.
-    pub const fn ours(&self) -> Option<&Bytes> {
+    pub fn ours(&self) -> Option<&Bytes> {
+        self.ours.as_ref().map(|told| &told.text)
+    }
+
+    /// The same with its keys, to be taken back to.
+    pub const fn told(&self) -> Option<&Told> {
         self.ours.as_ref()
     }
 
@@ -94,40 +117,189 @@ impl LegSession {
         self.theirs = Some(theirs);
     }
 
-    /// What this leg is told of `other`: the other leg's description, anchored at our ports for this leg.
-    ///
-    /// The version counts up whenever the text changes (RFC 3264 §8).
-    pub fn describe(&mut self, other: &SessionDescription, random: &mut Random) -> Bytes {
+    /// What the other leg must know of this one to read its description.
+    pub fn as_writer(&self) -> Writer {
+        let mut streams = [Side::default(); STREAMS_MAX];
+        for (side, told) in streams.iter_mut().zip(self.ours.iter().flat_map(|told| &told.protection)) {
+            *side = told.into();
+        }
+        Writer { needs_keys: self.srtp == Srtp::Always, streams }
+    }
+
+    /// Whether this leg can be told of `offer`, which `writer` made: its keys are such as the settings of both ask for.
+    pub fn takes_offer(&self, offer: &SessionDescription, writer: &Writer) -> bool {
+        self.endpoint.is_none() || offer.media().all(|media| self.choose(&media, writer).is_some())
+    }
+
+    /// Whether the keys in `answer` belong to what this leg was told of `offer`.
+    pub fn takes_answer(&self, answer: &SessionDescription, offer: &SessionDescription) -> bool {
+        let Some(told) = self.ours.as_ref().filter(|_| self.endpoint.is_some()) else { return true };
+        let needed = self.wanted() == Srtp::Always;
+        answer.media().all(|media| {
+            let index = media.index();
+            keys::fits(offer.media_at(index), told.protection(index), &media, needed)
+        })
+    }
+
+    /// This leg has refused `offer` as it was told of it. Whether it may be asked once more, with plain RTP in place of
+    /// SRTP or the other way round; if so, the next description says it.
+    pub fn ask_otherwise(&mut self, offer: &SessionDescription) -> bool {
+        if self.endpoint.is_none() || self.srtp != Srtp::Auto || self.asked.is_some() {
+            return false;
+        }
+        let mut rtp =
+            offer.media().filter(|media| !media.is_rejected() && media.protocol().is_rtp()).peekable();
+        if rtp.peek().is_none() {
+            return false;
+        }
+        let asked = if rtp.any(|media| media.has_crypto()) { Srtp::Never } else { Srtp::Always };
+        self.asked = Some(asked);
+        if let Some(told) = &mut self.ours {
+            told.protection.clear();
+        }
+        let writer = Writer { needs_keys: false, streams: [Side::default(); STREAMS_MAX] };
+        self.takes_offer(offer, &writer)
+    }
+
+    fn wanted(&self) -> Srtp {
+        self.asked.unwrap_or(self.srtp)
+    }
+
+    fn protection(&self, index: usize) -> &Protection {
+        self.ours.as_ref().map_or(&Protection::Passed, |told| told.protection(index))
+    }
+
+    fn choose(&self, offered: &MediaDescription<'_>, writer: &Writer) -> Option<Choice> {
+        let index = offered.index();
+        let has_our_key = matches!(self.protection(index), Protection::Ours(_));
+        let want = match writer.streams.get(index) {
+            _ if has_our_key => Srtp::Always,
+            // In a running session the plain side stays the plain side.
+            Some(Side::Ours) if self.theirs.is_some() => Srtp::Never,
+            _ => self.wanted(),
+        };
+        keys::choose(offered, writer.needs_keys, want, has_our_key)
+    }
+
+    /// What this leg is told of the other leg's `offer`, anchored at our ports for this leg. `takes_offer` has passed
+    /// it; a stream that it would not pass is refused.
+    pub fn describe_offer(
+        &mut self,
+        offer: &SessionDescription,
+        writer: &Writer,
+        random: &mut Random,
+    ) -> Bytes {
+        let mut decided = Vec::with_capacity(offer.media().len().min(STREAMS_MAX));
+        for media in offer.media().take(STREAMS_MAX) {
+            let (index, written) = (media.index(), media.protocol());
+            decided.push(self.choose(&media, writer).map(|choice| match choice {
+                Choice::Pass => (Protection::Passed, None),
+                Choice::PassSecured => (Protection::Passed, Some(written.with_sdes())),
+                Choice::Plain => (Protection::Plain, None),
+                Choice::Ours => {
+                    let protocol = keys::profile_of(self.theirs.as_ref(), index, written);
+                    let ours = match self.protection(index) {
+                        ours @ Protection::Ours(_) => ours.clone(),
+                        _ => Protection::Ours(keys::fresh(random)),
+                    };
+                    (ours, protocol.filter(|_| self.theirs.is_some()))
+                }
+            }));
+        }
+        self.describe(offer, decided, random)
+    }
+
+    /// What this leg is told of `answer`, by which `writer` answers the `offer` that this leg made.
+    pub fn describe_answer(
+        &mut self,
+        answer: &SessionDescription,
+        offer: &SessionDescription,
+        writer: &Writer,
+        random: &mut Random,
+    ) -> Bytes {
+        let mut decided = Vec::with_capacity(answer.media().len().min(STREAMS_MAX));
+        for media in answer.media().take(STREAMS_MAX) {
+            let index = media.index();
+            let asked = offer.media_at(index).filter(|_| !media.is_rejected() && media.protocol().is_rtp());
+            let Some(asked) = asked else {
+                decided.push(Some((Protection::Passed, None)));
+                continue;
+            };
+            let side = writer.streams.get(index).copied().unwrap_or_default();
+            let passes = media.has_crypto() || media.protocol().is_secure() || !asked.has_crypto();
+            let protection = match keys::usable(&asked) {
+                _ if side == Side::Passed && passes => Protection::Passed,
+                // Whoever brings keys is answered with keys, even where plain RTP would have done.
+                Some(offered) => {
+                    let then = self.theirs.as_ref().and_then(|theirs| theirs.media_at(index));
+                    Protection::Ours(keys::answer(&offered, self.protection(index), then, random))
+                }
+                None => Protection::Plain,
+            };
+            decided.push(Some((protection, keys::profile_of(Some(offer), index, media.protocol()))));
+        }
+        self.describe(answer, decided, random)
+    }
+
+    /// Writes `other` for this leg. The version counts up whenever the text changes (RFC 3264 §8).
+    fn describe(
+        &mut self,
+        other: &SessionDescription,
+        decided: Vec<Option<(Protection, Option<Protocol>)>>,
+        random: &mut Random,
+    ) -> Bytes {
         if self.endpoint.is_none() {
             let mut text = bytes::BytesMut::new();
             other.write(&mut text);
             let text = text.freeze();
-            self.ours = Some(text.clone());
+            self.ours = Some(Told { text: text.clone(), protection: Vec::new() });
             return text;
         }
         let origin = self.origin.unwrap_or_else(|| OwnOrigin::new(random, self.address));
-        let plan = AnchorPlan { origin, media: self.plan(other) };
+        let plan = AnchorPlan { origin, media: self.plan(&decided) };
         let mut text = anchor(other, &plan);
         let mut origin_used = origin;
-        if self.ours.as_ref().is_some_and(|before| *before != text) {
+        if self.ours.as_ref().is_some_and(|before| before.text != text) {
             origin_used = origin.next_version();
             text = anchor(other, &AnchorPlan { origin: origin_used, ..plan });
         }
         self.origin = Some(origin_used);
-        self.ours = Some(text.clone());
+        let protection = decided
+            .into_iter()
+            .map(|decided| decided.map_or(Protection::Plain, |(known, _)| known))
+            .collect();
+        self.ours = Some(Told { text: text.clone(), protection });
         text
     }
 
-    fn plan(&self, other: &SessionDescription) -> Vec<MediaPlan> {
-        (0..other.media().len().min(STREAMS_MAX))
-            .map(|index| match self.ports.get(index) {
-                Some(&port) => MediaPlan {
-                    rtcp_mux: RtcpMuxPlan::Keep,
-                    ..MediaPlan::relay(SocketAddr::new(self.address, port))
-                },
-                None => MediaPlan::reject(),
+    fn plan(&self, decided: &[Option<(Protection, Option<Protocol>)>]) -> Vec<MediaPlan> {
+        decided
+            .iter()
+            .enumerate()
+            .map(|(index, decided)| match (self.ports.get(index), decided) {
+                (Some(&port), Some((protection, protocol))) => {
+                    let relay = MediaPlan {
+                        rtcp_mux: RtcpMuxPlan::Keep,
+                        ..MediaPlan::relay(SocketAddr::new(self.address, port))
+                    };
+                    keys::planned(relay, protection, *protocol)
+                }
+                _ => MediaPlan::reject(),
             })
             .collect()
+    }
+
+    /// The leg has repeated what it said but for its keys, in the answer to a refresh: takes them, and tells whether the
+    /// media engine must know.
+    pub fn rekeyed(&mut self, answer: &SessionDescription) -> bool {
+        let ends_here = self.ours.iter().flat_map(|told| &told.protection);
+        let ends_here = ends_here.clone().any(|told| matches!(told, Protection::Ours(_)));
+        let known = self.theirs.as_ref();
+        if !ends_here || known.is_none_or(|theirs| theirs == answer || !self.takes_answer(answer, theirs)) {
+            return false;
+        }
+        self.theirs = Some(answer.clone());
+        true
     }
 
     /// What the media engine must know of this leg, given the leg at the bridge's other end.
@@ -136,7 +308,7 @@ impl LegSession {
         theirs.media().take(self.ports.len()).map(|media| self.stream_config(&media, other)).collect()
     }
 
-    fn stream_config(&self, media: &offhook_sdp::MediaDescription<'_>, other: &Self) -> StreamConfig {
+    fn stream_config(&self, media: &MediaDescription<'_>, other: &Self) -> StreamConfig {
         let resolved = media.rtp_address().and_then(|address| address.socket_addr());
         let (Some(rtp), false) = (resolved, media.is_rejected()) else { return StreamConfig::default() };
         let rtcp = media.rtcp_address().and_then(|address| address.socket_addr());
@@ -145,6 +317,7 @@ impl LegSession {
             .as_ref()
             .and_then(|theirs| theirs.media_at(media.index()))
             .is_some_and(|media| media.rtcp_mux());
+        let Some(crypto) = self.crypto(media) else { return StreamConfig::default() };
         let direction = media.effective_direction();
         StreamConfig {
             remote: Some(RemoteMedia {
@@ -154,7 +327,7 @@ impl LegSession {
             receives: direction.sends(),
             sends: direction.receives(),
             rtcp_mux: media.rtcp_mux() && other_muxes,
-            crypto: None,
+            crypto,
             payloads: media
                 .codecs()
                 .map(|map| PayloadName {
@@ -163,6 +336,15 @@ impl LegSession {
                     clock_rate: map.codec.clock_rate,
                 })
                 .collect(),
+        }
+    }
+
+    /// The keys that end here, if any do; `None` if the leg has said no key of its own for them: nothing may flow then,
+    /// least of all in clear.
+    fn crypto(&self, media: &MediaDescription<'_>) -> Option<Option<Box<StreamCrypto>>> {
+        match self.protection(media.index()) {
+            Protection::Passed | Protection::Plain => Some(None),
+            Protection::Ours(ours) => keys::pair(media, ours).map(Box::new).map(Some),
         }
     }
 }

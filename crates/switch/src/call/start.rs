@@ -18,13 +18,14 @@ use offhook_sip::{
 use super::{
     Awaited, CALLER, Call, Leg, Stage, Way, WayEnd,
     leg::{Branch, Pending},
+    patience::LOCATE_PATIENCE,
     session::LegSession,
 };
 use crate::{
     account::{Account, LegOpening, cause_of_status},
-    directory::{Line, LineId, Peer},
+    directory::{Line, LineId, Peer, Srtp},
     exchange::{
-        event::{Answer, Ask, Hop},
+        event::{Answer, Ask, AskId, Hop},
         owners::{CallKey, DialogEnd, LegIndex, LocalTag},
         services::Services,
     },
@@ -82,7 +83,7 @@ impl Call {
         } = start;
         let id = CallId::new(now.utc, &mut services.random);
         let account = Account::new(id, who.tenant(), &identity, &callee_uri, now.utc);
-        let anchored = services.settings.anchor_media && anchors(&who, route.as_ref().ok());
+        let anchored = anchors(services.settings.anchor_media, &who, route.as_ref().ok());
         let mut call = Self {
             key,
             account: Some(account),
@@ -99,6 +100,7 @@ impl Call {
             device: None,
             awaited: None,
             tried: Vec::new(),
+            asks: Vec::new(),
             legs: Vec::with_capacity(2),
             modify: None,
             relays: Vec::new(),
@@ -119,7 +121,7 @@ impl Call {
                 call.ring_line(services, &line, now);
             }
             Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
-            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer),
+            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer, now),
             Ok(Route::Peer(_)) => {
                 call.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
             }
@@ -141,10 +143,12 @@ impl Call {
     }
 
     fn add_caller(&mut self, services: &mut Services, flow: Flow, now: Moment) {
-        let session = self.new_session(services, CALLER, flow.local.ip());
+        let srtp = self.srtp_of_caller(services);
+        let session = self.new_session(services, CALLER, flow.local.ip(), srtp);
         let tag = LocalTag::new(&mut services.random);
         let mut leg = Leg::new(CALLER, session, Destination::Flow(flow), tag);
         leg.allows_update = allows_update(self.request.headers());
+        leg.await_ports(now.instant);
         self.legs.push(leg);
         let opening = LegOpening {
             role: LegRole::Caller,
@@ -169,20 +173,38 @@ impl Call {
     }
 
     /// A session for a leg, with its ports asked for if media is anchored.
-    fn new_session(&mut self, services: &mut Services, leg: LegIndex, local: IpAddr) -> LegSession {
+    fn new_session(
+        &mut self,
+        services: &mut Services,
+        leg: LegIndex,
+        local: IpAddr,
+        srtp: Srtp,
+    ) -> LegSession {
         let shown = services.settings.media_advertised.unwrap_or(local);
         if !self.anchored {
-            return LegSession::new(None, shown);
+            return LegSession::new(None, shown, srtp);
         }
         let endpoint = services.owners.new_endpoint(self.key, leg);
         let streams = self.offer.as_ref().map_or(1, |offer| offer.media().len()).clamp(1, STREAMS_MAX);
         services.media(MediaCommand::Open { endpoint, local, streams });
         self.reports_due += 1;
-        LegSession::new(Some(endpoint), shown)
+        LegSession::new(Some(endpoint), shown, srtp)
     }
 
-    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>) {
-        let id = services.owners.new_ask(self.key);
+    /// How the caller's media is protected. A call for help is not refused for a lack of keys.
+    fn srtp_of_caller(&self, services: &Services) -> Srtp {
+        let is_emergency =
+            services.settings.emergency_numbers.iter().any(|number| **number == *self.callee_user);
+        match srtp_of(&self.who) {
+            Srtp::Always if is_emergency => Srtp::Auto,
+            srtp => srtp,
+        }
+    }
+
+    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>, now: Moment) {
+        let patience = LOCATE_PATIENCE.min(services.settings.unanswered);
+        self.stage = Stage::Preparing { give_up_at: now.instant + patience };
+        let id = self.new_ask(services);
         services.ask(Ask::Locate {
             id,
             peer: Some(peer.id),
@@ -192,6 +214,13 @@ impl Call {
             secure: false,
         });
         self.awaited = Some(Awaited::Peer(peer));
+    }
+
+    /// A number for a question of this call.
+    fn new_ask(&mut self, services: &mut Services) -> AskId {
+        let id = services.owners.new_ask(self.key);
+        self.asks.push(id);
+        id
     }
 
     /// A question of the call was answered.
@@ -251,7 +280,7 @@ impl Call {
             .collect();
         let ways = self.untried_ways(services, line, false, now);
         for push in &sleeping {
-            let id = services.owners.new_ask(self.key);
+            let id = self.new_ask(services);
             services.ask(Ask::Wake {
                 id,
                 provider: push.provider.clone(),
@@ -289,6 +318,7 @@ impl Call {
         let ways = self.untried_ways(services, &line, true, now);
         match self.stage {
             Stage::Preparing { .. } => self.hunt_through(services, ways, now),
+            Stage::Hunting { .. } if self.has_winner() => {}
             Stage::Hunting { .. } => {
                 for way in ways.into_iter().flatten() {
                     self.start_branch(services, way, now);
@@ -366,7 +396,7 @@ impl Call {
             return;
         }
         let destination = way.destination;
-        let session = self.new_session(services, index, destination.local().ip());
+        let session = self.new_session(services, index, destination.local().ip(), way.srtp());
         let tag = LocalTag::new(&mut services.random);
         let call_id: Box<str> = services.random.token::<24>().as_str().into();
         let opening = LegOpening {
@@ -385,6 +415,7 @@ impl Call {
         let open = session.is_open();
         let mut leg = Leg::new(index, session, destination, tag);
         leg.branch = Some(Box::new(Branch::new(way, call_id, services.settings.session_timers.offer())));
+        leg.await_ports(now.instant);
         self.legs.push(leg);
         self.set_line_state(services, index, Some(LegLineState::Ringing), now);
         if open {
@@ -398,6 +429,7 @@ impl Call {
             MediaEvent::Opened { rtp_ports, .. } => {
                 let first = !self.leg(leg).session.is_open();
                 self.leg(leg).session.opened(rtp_ports);
+                self.leg(leg).ports_until = None;
                 if self.modify.is_some() {
                     self.ports_grew(services, now);
                 } else if first && self.leg(leg).is_hunted() {
@@ -412,6 +444,7 @@ impl Call {
                 self.reports_due -= 1;
                 services.owners.endpoint_ended(endpoint);
                 self.leg(leg).session.take_endpoint();
+                self.leg(leg).ports_until = None;
                 if matches!(self.stage, Stage::Established { .. }) {
                     return; // the ports of a branch that lost meanwhile
                 }
@@ -445,15 +478,23 @@ impl Call {
     }
 }
 
-/// Whether both ends of the call leave their media to the node.
-fn anchors(who: &Caller, route: Option<&Route>) -> bool {
-    let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);
-    let by_callee = match route {
-        Some(Route::Peer(peer)) => peer.anchor_media,
-        Some(Route::Line(_)) => true,
-        None => false,
+/// Whether media goes through the node: both ends leave it to the node as `wanted`, or one has its encryption end here.
+fn anchors(wanted: bool, who: &Caller, route: Option<&Route>) -> bool {
+    let (by_callee, srtp) = match route {
+        Some(Route::Peer(peer)) => (peer.anchor_media, peer.srtp),
+        Some(Route::Line(line)) => (true, line.srtp),
+        None => return false,
     };
-    by_caller && by_callee
+    let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);
+    let needed = srtp != Srtp::Auto || srtp_of(who) != Srtp::Auto;
+    needed || (wanted && by_caller && by_callee)
+}
+
+fn srtp_of(who: &Caller) -> Srtp {
+    match who {
+        Caller::Line(line) => line.srtp,
+        Caller::Peer(peer) => peer.srtp,
+    }
 }
 
 /// Whether a party's Allow header names UPDATE (RFC 3311 §4).

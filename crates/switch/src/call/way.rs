@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offhook_sip::transport::Destination;
 
-use crate::directory::{Line, Peer};
+use crate::directory::{Line, Peer, Srtp};
 
 /// One target of the hunt.
 #[derive(Clone, Debug)]
@@ -29,6 +29,14 @@ pub enum WayEnd {
 }
 
 impl Way {
+    /// How the media there is protected.
+    pub fn srtp(&self) -> Srtp {
+        match &self.end {
+            WayEnd::Line(line) => line.srtp,
+            WayEnd::Peer(peer) => peer.srtp,
+        }
+    }
+
     /// The line rung by it.
     pub fn line(&self) -> Option<&Arc<Line>> {
         match &self.end {

@@ -12,7 +12,7 @@ use offhook_sip::{
     transport::{ConnectionId, Destination, Flow, Listener, ListenerId, Transport},
 };
 use offhook_switch::{
-    directory::{CallPermission, Device, Directory, Line, LineId, PasswordHashes, Tenant},
+    directory::{CallPermission, Device, Directory, Line, LineId, PasswordHashes, Srtp, Tenant},
     fact::{Fact, StoredBinding, UnboundReason, What},
     gate::{Authenticated, Denied, Gate, Surroundings},
     registrar::{Registrar, RegistrarConfig, Target},
@@ -231,6 +231,7 @@ pub fn line(name: &str, id: LineId, enabled: bool) -> Line {
         may_call: CallPermission::Inside,
         bindings_max: 3,
         calls_max: 10,
+        srtp: Srtp::Auto,
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Kind, optional_text};
 use crate::{
-    cli::{CallPermission, LineCommand, LineSettings},
+    cli::{CallPermission, LineCommand, LineSettings, Srtp},
     client::Client,
     failure::Failure,
     output,
@@ -63,6 +63,7 @@ fn fields(settings: LineSettings) -> Result<Map<String, Value>, Failure> {
         ("may_call", settings.may_call.map(permission)),
         ("bindings_max", settings.bindings_max.map(Value::from)),
         ("calls_max", settings.calls_max.map(Value::from)),
+        ("srtp", settings.srtp.map(srtp)),
         ("password", password.map(Value::from)),
     ];
     fields.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));
@@ -74,6 +75,15 @@ pub fn permission(permission: CallPermission) -> Value {
     match permission {
         CallPermission::Inside => "inside".into(),
         CallPermission::Outside => "outside".into(),
+    }
+}
+
+/// As the API writes it.
+pub fn srtp(srtp: Srtp) -> Value {
+    match srtp {
+        Srtp::Auto => "auto".into(),
+        Srtp::Never => "never".into(),
+        Srtp::Always => "always".into(),
     }
 }
 

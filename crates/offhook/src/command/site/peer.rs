@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Kind,
-    line::{permission, secret_from_stdin},
+    line::{permission, secret_from_stdin, srtp},
     optional_text,
 };
 use crate::{
@@ -68,6 +68,7 @@ fn fields(settings: PeerSettings) -> Result<Map<String, Value>, Failure> {
         ("may_call", settings.may_call.map(permission)),
         ("calls_max", settings.calls_max.map(Value::from)),
         ("anchor_media", settings.anchor_media.map(Value::from)),
+        ("srtp", settings.srtp.map(srtp)),
         ("enabled", settings.enabled.map(Value::from)),
     ];
     fields.extend(others.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?))));

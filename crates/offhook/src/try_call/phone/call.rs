@@ -143,10 +143,11 @@ impl Phone {
         let in_our_call = self.call.as_ref().is_some_and(|call| call.has_call_id(&request));
         match request.method() {
             Method::Invite if in_our_call => {
-                if let Some(dialog) = self.call.as_mut().and_then(|call| call.dialog.as_mut())
-                    && dialog.take_request(&request).is_err()
-                {
-                    return self.reply(key, &request, StatusCode::SERVER_INTERNAL_ERROR, now);
+                if let Some(dialog) = self.call.as_mut().and_then(|call| call.dialog.as_mut()) {
+                    if dialog.take_request(&request).is_err() {
+                        return self.reply(key, &request, StatusCode::SERVER_INTERNAL_ERROR, now);
+                    }
+                    dialog.refresh_target(&request);
                 }
                 self.accept(key, &request, false, now);
             }
