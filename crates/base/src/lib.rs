@@ -12,5 +12,5 @@ mod time;
 
 pub use address::HostPort;
 pub use personal::{DataSubject, Personal, PersonalData, Purpose, mask_text};
-pub use random::Random;
+pub use random::{Random, Token};
 pub use time::{Instant, Moment, UtcMillis};

@@ -72,10 +72,8 @@ impl Bare {
             secret: [7; 32],
             random: Random::from_number(7),
         });
-        let now = Moment {
-            instant: Instant::from_driver_nanos(1_000_000_000),
-            utc: UtcMillis(1_795_363_836_000),
-        };
+        let now =
+            Moment { instant: Instant::from_driver_nanos(1_000_000_000), utc: UtcMillis(1_795_363_836_000) };
         Self { exchange, now, calls: 0, registrations: 0, sent: Vec::new(), meter }
     }
 
@@ -114,11 +112,9 @@ impl Bare {
         self.receive(DEVICE, register(number, 1, "").into());
         let challenge = response(&self.taken("SIP/2.0 401"));
         let password = format!("pw-{LINE}");
-        let digest = DigestSession::answer_to(
-            LINE,
-            challenge.headers().www_authenticate(),
-            |hash, realm| Some(hash.ha1(LINE, realm, &password)),
-        );
+        let digest = DigestSession::answer_to(LINE, challenge.headers().www_authenticate(), |hash, realm| {
+            Some(hash.ha1(LINE, realm, &password))
+        });
         let mut random = Random::from_number(number);
         let credentials = digest.expect("a challenge").authorize(
             &Method::Register,
@@ -157,7 +153,8 @@ impl Bare {
     }
 
     fn receive(&mut self, remote: SocketAddr, bytes: Bytes) {
-        let flow = Flow { listener: LISTENER, transport: Transport::Udp, local: NODE, remote, connection: None };
+        let flow =
+            Flow { listener: LISTENER, transport: Transport::Udp, local: NODE, remote, connection: None };
         self.now = later(self.now, STEP);
         self.feed(Input::Received { flow, bytes });
     }
@@ -171,8 +168,12 @@ impl Bare {
             match self.exchange.poll_output() {
                 Output::Transmit { bytes, .. } => self.sent.push(bytes),
                 Output::Ask(Ask::Locate { id, .. }) => {
-                    let hop =
-                        Hop { transport: Transport::Udp, remote: CALLEE, local: NODE.ip(), listener: LISTENER };
+                    let hop = Hop {
+                        transport: Transport::Udp,
+                        remote: CALLEE,
+                        local: NODE.ip(),
+                        listener: LISTENER,
+                    };
                     self.exchange.handle(Input::Answer(Answer::Located { id, hops: vec![hop] }), self.now);
                 }
                 Output::Timeout(_) => break,
@@ -210,7 +211,8 @@ fn content(body: &str) -> String {
 
 /// What the caller sends.
 fn request(call: u64, cseq: u32, method: &str, uri: &str, to_tag: &str, body: &str) -> String {
-    let contact = if method == "INVITE" { format!("Contact: <sip:5550100@{CALLER}>\r\n") } else { String::new() };
+    let contact =
+        if method == "INVITE" { format!("Contact: <sip:5550100@{CALLER}>\r\n") } else { String::new() };
     format!(
         "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK-{call}-{method}\r\nMax-Forwards: 70\r\n\
          From: <sip:5550100@{CALLER}>;tag=c1x{call}\r\nTo: <sip:5550123@{NODE}>{to_tag}\r\n\

@@ -40,9 +40,9 @@ fn a_request_is_written_line_by_line_with_its_length() {
     let mut buf = BytesMut::new();
     let bytes = MessageWriter::request(&mut buf, &Method::Message, "sip:b@example.com")
         .header(&HeaderName::From, format_args!("{} <sip:a@example.com>;tag=1", Quoted("A \"B\" \\")))
-        .header_text("X-Mine", 7)
+        .header_text("X-Mine", 7_u8)
         .body("text/plain", b"hello")
-        .header(&HeaderName::MaxForwards, 70)
+        .header(&HeaderName::MaxForwards, 70_u8)
         .finish();
     let expected = "MESSAGE sip:b@example.com SIP/2.0\nFrom: \"A \\\"B\\\" \\\\\" <sip:a@example.com>;tag=1\nX-Mine: 7\n\
                     Content-Type: text/plain\nMax-Forwards: 70\nContent-Length: 5\n\nhello";

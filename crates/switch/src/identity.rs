@@ -1,12 +1,10 @@
 //! Who the caller is towards the called side: proven, and hidden where the caller asked for it.
 
-use std::fmt;
-
 use offhook_base::{DataSubject, Personal};
+use offhook_sip::write::{HeaderValue, Line};
 
 /// What the From header shows of a caller who wants to stay unknown (RFC 3323 §4.1.1.3).
-const ANONYMOUS_URI: &str = "sip:anonymous@anonymous.invalid";
-const ANONYMOUS_NAME: &str = "Anonymous";
+const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
 
 /// The caller's identity as the node vouches for it.
 #[derive(Clone, Debug)]
@@ -55,32 +53,18 @@ pub struct Shown<'a> {
     asserted: bool,
 }
 
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl HeaderValue for Shown<'_> {
+    fn write(&self, line: &mut Line<'_>) {
         use offhook_base::Purpose::Signalling;
         if self.identity.hidden && !self.asserted {
-            return write!(f, "\"{ANONYMOUS_NAME}\" <{ANONYMOUS_URI}>");
+            line.text(ANONYMOUS);
+            return;
         }
         if let Some(name) = &self.identity.name {
-            write_quoted(f, name.disclose(Signalling))?;
-            f.write_str(" ")?;
+            line.quoted(name.disclose(Signalling)).text(" ");
         }
-        write!(f, "<{}>", self.identity.uri.disclose(Signalling))
+        line.text("<").text(self.identity.uri.disclose(Signalling)).text(">");
     }
-}
-
-/// A quoted-string (RFC 3261 §25.1): backslash before quote and backslash; control characters become spaces.
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    use fmt::Write;
-    f.write_char('"')?;
-    for letter in text.chars() {
-        match letter {
-            '"' | '\\' => write!(f, "\\{letter}")?,
-            control if control.is_control() => f.write_char(' ')?,
-            plain => f.write_char(plain)?,
-        }
-    }
-    f.write_char('"')
 }
 
 #[cfg(test)]
@@ -90,7 +74,8 @@ mod tests {
     #[test]
     fn a_hidden_caller_shows_in_the_assertion_only() {
         let identity = Identity::new("sip:101@example.org".into(), Some("An\"na".into()), true);
-        assert_eq!(identity.shown().to_string(), "\"Anonymous\" <sip:anonymous@anonymous.invalid>");
-        assert_eq!(identity.asserted().to_string(), "\"An\\\"na\" <sip:101@example.org>");
+        let text = |shown: Shown<'_>| Line::written(|line| shown.write(line));
+        assert_eq!(text(identity.shown()), "\"Anonymous\" <sip:anonymous@anonymous.invalid>");
+        assert_eq!(text(identity.asserted()), "\"An\\\"na\" <sip:101@example.org>");
     }
 }

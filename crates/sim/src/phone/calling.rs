@@ -39,7 +39,7 @@ impl Phone {
         let offer = call.media.offer();
         let mut writer = MessageWriter::request(&mut self.buffer, &Method::Invite, &call.target);
         writer.header(&HeaderName::Via, via);
-        writer.header(&HeaderName::MaxForwards, 70);
+        writer.header(&HeaderName::MaxForwards, 70_u8);
         writer
             .header(&HeaderName::From, format_args!("<sip:{}@{}>;tag={}", self.line, self.domain, call.tag));
         writer.header(&HeaderName::To, format_args!("<{}>", call.target));

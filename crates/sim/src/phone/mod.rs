@@ -12,7 +12,7 @@ mod registering;
 mod ringing;
 mod talking;
 
-use std::{collections::VecDeque, fmt, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{Instant, Random};
@@ -350,7 +350,7 @@ impl Phone {
         self.layer.new_branch().to_string()
     }
 
-    fn via(&self, branch: &str) -> impl fmt::Display + use<> {
+    fn via(&self, branch: &str) -> String {
         format!("SIP/2.0/{} {};branch={branch};rport", self.transport().via_token(), self.address)
     }
 

@@ -123,10 +123,10 @@ impl Phone {
         let Registration { call_id, tag, cseq, credentials, .. } = &mut self.registration;
         let mut writer = MessageWriter::request(&mut self.buffer, &Method::Register, &uri);
         writer.header(&HeaderName::Via, via);
-        writer.header(&HeaderName::MaxForwards, 70);
+        writer.header(&HeaderName::MaxForwards, 70_u8);
         writer.header(&HeaderName::From, format_args!("{aor};tag={tag}"));
         writer.header(&HeaderName::To, aor);
-        writer.header(&HeaderName::CallId, call_id);
+        writer.header(&HeaderName::CallId, &*call_id);
         writer.header(&HeaderName::CSeq, format_args!("{cseq} REGISTER"));
         match wish {
             Wish::Bind => {
@@ -146,7 +146,7 @@ impl Phone {
             }
             Wish::RemoveAll => {
                 writer.header(&HeaderName::Contact, "*");
-                writer.header(&HeaderName::Expires, 0);
+                writer.header(&HeaderName::Expires, 0_u8);
             }
         }
         if let Some(credentials) = credentials {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use offhook_base::HostPort;
+use offhook_base::{HostPort, Token};
 
 use crate::{
     header::{NameAddr, SessionExpires},
@@ -96,12 +96,11 @@ impl<'b> Line<'b> {
         Self { buf, also: b' ', replacement: b"%20" }
     }
 
-    /// What `write` writes, for tests.
-    #[cfg(test)]
-    pub(crate) fn written(write: impl FnOnce(&mut Line<'_>)) -> String {
+    /// What `write` writes.
+    pub fn written(write: impl FnOnce(&mut Line<'_>)) -> String {
         let mut buf = BytesMut::new();
         write(&mut Line::new(&mut buf));
-        String::from_utf8(buf.to_vec()).expect("only text is written")
+        String::from_utf8_lossy(&buf).into_owned()
     }
 
     /// Adds text.
@@ -119,6 +118,21 @@ impl<'b> Line<'b> {
             }
         }
         self
+    }
+
+    /// Adds text as a quoted-string (RFC 3261 §25.1): a backslash before quote and backslash; control characters become
+    /// spaces.
+    pub fn quoted(&mut self, text: &str) -> &mut Self {
+        self.text("\"");
+        let mut from = 0;
+        for (at, letter) in text.char_indices() {
+            let is_sign = matches!(letter, '"' | '\\');
+            if is_sign || letter.is_control() {
+                self.text(&text[from..at]).text(if is_sign { "\\" } else { " " });
+                from = if is_sign { at } else { at + letter.len_utf8() };
+            }
+        }
+        self.text(&text[from..]).text("\"")
     }
 
     /// Adds a number in decimal digits.
@@ -178,7 +192,6 @@ impl Write for Line<'_> {
     }
 }
 
-
 /// CR, LF and NUL.
 const ENDS_LINE: [bool; 256] = {
     let mut table = [false; 256];
@@ -187,6 +200,12 @@ const ENDS_LINE: [bool; 256] = {
     table[0] = true;
     table
 };
+
+impl<const LETTERS: usize> HeaderValue for Token<LETTERS> {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(self.as_str());
+    }
+}
 
 impl HeaderValue for SocketAddr {
     fn write(&self, line: &mut Line<'_>) {

@@ -48,11 +48,7 @@ impl<'b> MessageWriter<'b> {
     }
 
     /// Begins a response whose reason phrase is made on the spot.
-    pub fn response_with(
-        buf: &'b mut BytesMut,
-        status: StatusCode,
-        reason: impl std::fmt::Display,
-    ) -> Self {
+    pub fn response_with(buf: &'b mut BytesMut, status: StatusCode, reason: impl std::fmt::Display) -> Self {
         let writer = Self::begin(buf);
         writer.buf.put_slice(b"SIP/2.0 ");
         Line::new(writer.buf).number(status.as_u16().into()).text(" ").display(reason);

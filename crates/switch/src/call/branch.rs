@@ -7,7 +7,7 @@ use offhook_sip::{
     header::HeaderName,
     message::{Method, Response, StatusCode},
     reliable::{Arrival, ReliableOrder},
-    write::MessageWriter,
+    write::{HeaderValue, MessageWriter},
 };
 
 use super::{
@@ -66,10 +66,17 @@ impl Call {
         for route in &branch.way.route {
             writer.header(&HeaderName::Route, route);
         }
-        writer.header(&HeaderName::From, format_args!("{};tag={}", self.identity.shown(), leg.tag.as_str()));
-        writer.header(&HeaderName::To, format_args!("<{}>", self.callee_uri));
+        writer.header_with(&HeaderName::From, |line| {
+            self.identity.shown().write(line);
+            line.text(";tag=").text(leg.tag.as_str());
+        });
+        writer.header_with(&HeaderName::To, |line| {
+            line.text("<").text(&self.callee_uri).text(">");
+        });
         writer.header(&HeaderName::CallId, &branch.call_id);
-        writer.header(&HeaderName::CSeq, format_args!("{} INVITE", branch.cseq));
+        writer.header_with(&HeaderName::CSeq, |line| {
+            line.number(branch.cseq.into()).text(" INVITE");
+        });
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Allow, ALLOW);
         // RFC 3262 §5: a reliable response would have to bring the late offer, and its PRACK the answer. The answer comes

@@ -10,7 +10,7 @@ use offhook_sip::{
     header::HeaderName,
     message::{Method, Request, Response, StatusCode},
     transaction::{ClientKey, ServerKey},
-    write::MessageWriter,
+    write::{HeaderValue, MessageWriter},
 };
 
 use super::services::Services;
@@ -83,7 +83,10 @@ impl Couriers {
             for route in &target.path {
                 writer.header(&HeaderName::Route, route);
             }
-            writer.header(&HeaderName::From, format_args!("{};tag={tag}", identity.shown()));
+            writer.header_with(&HeaderName::From, |line| {
+                identity.shown().write(line);
+                line.text(";tag=").text(tag.as_str());
+            });
             writer.header(&HeaderName::To, format_args!("<{to}>"));
             writer.header(&HeaderName::CallId, call_id);
             writer.header(&HeaderName::CSeq, "1 MESSAGE");
@@ -163,7 +166,7 @@ fn answer(services: &mut Services, key: ServerKey, request: &Request, status: St
     let tag = services.random.token::<12>();
     let mut writer = request.respond(&mut services.buffer, status, Some(tag.as_str()));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        writer.header(&HeaderName::RetryAfter, 5);
+        writer.header(&HeaderName::RetryAfter, 5_u8);
     }
     let bytes = writer.finish();
     services.respond(key, bytes, now);

@@ -2,7 +2,7 @@
 //!
 //! A call is handed `&mut Services` and never holds it, so a call and the exchange cannot reach into each other.
 
-use std::{collections::VecDeque, fmt, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{DataSubject, HostPort, Moment, Personal, Random};
@@ -10,7 +10,7 @@ use offhook_sip::{
     message::{Method, StatusCode},
     transaction::{Branch, ClientKey, SendError, ServerKey, TransactionLayer},
     transport::{Destination, Flow, Transport},
-    write::MessageWriter,
+    write::{HeaderValue, Line, MessageWriter},
 };
 
 use super::{
@@ -136,11 +136,10 @@ impl Services {
     }
 
     /// Where peers reach us over the way to `to`: the advertised address or the local one.
-    pub fn our_address(&self, to: &Destination) -> HostPort {
-        self.settings
-            .listener(to.listener())
-            .and_then(|listener| listener.advertised.clone())
-            .unwrap_or_else(|| HostPort::from(to.local()))
+    fn our_address(&self, to: &Destination) -> OwnAddress {
+        let advertised =
+            self.settings.listener(to.listener()).and_then(|listener| listener.advertised.clone());
+        advertised.map_or(OwnAddress::Local(to.local()), OwnAddress::Advertised)
     }
 
     /// The Via of a request to `to`.
@@ -165,36 +164,53 @@ fn is_plain_user(user: &str) -> bool {
         && user.bytes().all(|letter| letter.is_ascii_alphanumeric() || b"-_.!~*'()+".contains(&letter))
 }
 
+/// An address of ours as peers may use it.
+enum OwnAddress {
+    Advertised(HostPort),
+    Local(SocketAddr),
+}
+
+impl HeaderValue for OwnAddress {
+    fn write(&self, line: &mut Line<'_>) {
+        match self {
+            Self::Advertised(address) => address.write(line),
+            Self::Local(address) => address.write(line),
+        }
+    }
+}
+
 /// Writes the top Via of a request of ours. `rport` asks the next hop to answer where the request came from (RFC 3581).
 pub struct OwnVia {
     transport: Transport,
-    sent_by: HostPort,
+    sent_by: OwnAddress,
     branch: Branch,
 }
 
-impl fmt::Display for OwnVia {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {};branch={};rport", self.transport.via_token(), self.sent_by, self.branch)
+impl HeaderValue for OwnVia {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text("SIP/2.0/").text(self.transport.via_token()).text(" ");
+        self.sent_by.write(line);
+        line.text(";branch=").text(self.branch.as_str()).text(";rport");
     }
 }
 
 /// Writes the Contact of a dialog of ours.
 pub struct OwnContact<'a> {
     user: Option<&'a str>,
-    address: HostPort,
+    address: OwnAddress,
     transport: Transport,
 }
 
-impl fmt::Display for OwnContact<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("<sip:")?;
+impl HeaderValue for OwnContact<'_> {
+    fn write(&self, line: &mut Line<'_>) {
+        line.text("<sip:");
         if let Some(user) = self.user {
-            write!(f, "{user}@")?;
+            line.text(user).text("@");
         }
-        write!(f, "{}", self.address)?;
+        self.address.write(line);
         if self.transport != Transport::Udp {
-            write!(f, ";transport={}", self.transport.uri_token())?;
+            line.text(";transport=").text(self.transport.uri_token());
         }
-        f.write_str(">")
+        line.text(">");
     }
 }

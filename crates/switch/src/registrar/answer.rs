@@ -8,6 +8,7 @@ use offhook_sip::{
     header::{HeaderName, Quoted},
     message::{Request, StatusCode},
     uri::Uri,
+    write::{HeaderValue, Line},
 };
 
 use super::{
@@ -65,7 +66,9 @@ pub(super) fn accept(
         response.header(&HeaderName::FeatureCaps, format_args!("*;+sip.pns={}", Quoted(provider)));
     }
     response.header(&HeaderName::Supported, "path, outbound, gruu");
-    response.header(&HeaderName::Date, Date(now.utc));
+    response.header_with(&HeaderName::Date, |line| {
+        line.display(Date(now.utc));
+    });
     response.finish()
 }
 
@@ -99,20 +102,20 @@ struct Told<'a> {
     now: Instant,
 }
 
-impl fmt::Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl HeaderValue for Told<'_> {
+    fn write(&self, line: &mut Line<'_>) {
         let Self { binding, gruu, now } = self;
-        write!(f, "<{}>{}", binding.contact(), binding.params())?;
+        line.text("<").text(binding.contact()).text(">").text(binding.params());
         if binding.q_millis < 1000 {
-            write!(f, ";q=0.{:03}", binding.q_millis)?;
+            line.display(format_args!(";q=0.{:03}", binding.q_millis));
         }
         if let Some(Gruu { address, gr, temp_user }) = gruu {
             let Address { scheme, user, host } = address;
-            write!(f, ";pub-gruu=\"{scheme}:{user}@{host};gr={gr}\"")?;
-            write!(f, ";temp-gruu=\"{scheme}:{temp_user}@{host};gr\"")?;
+            line.display(format_args!(";pub-gruu=\"{scheme}:{user}@{host};gr={gr}\""));
+            line.display(format_args!(";temp-gruu=\"{scheme}:{temp_user}@{host};gr\""));
         }
         // Never longer than it lasts, never 0: that would mean removed.
-        write!(f, ";expires={}", binding.ends.saturating_since(*now).as_secs().max(1))
+        line.text(";expires=").number(binding.ends.saturating_since(*now).as_secs().max(1));
     }
 }
 
