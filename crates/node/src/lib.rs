@@ -14,6 +14,7 @@ mod run;
 mod signals;
 mod start;
 mod trace;
+mod trace_names;
 mod welcome;
 mod wiring;
 mod worker;

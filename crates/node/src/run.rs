@@ -138,7 +138,8 @@ fn reload(tls: Option<&Arc<ServerTls>>) {
     }
 }
 
-/// No new calls; running ones may finish within the limit, or until a second signal.
+/// No new calls; running ones may finish within the limit, or until a second signal ends them. A third one stops the
+/// node at once, with calls that have not been taken down yet.
 async fn drain(config: &Config, signals: &mut Signals, node: &Node) {
     let Node { control, commands, .. } = node;
     control.phase.draining();

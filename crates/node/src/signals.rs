@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// SIGTERM or SIGINT: drain; a second one ends at once.
+    /// SIGTERM or SIGINT: drain; a second one ends the calls, a third one the node.
     Stop,
     /// SIGHUP: read the certificates again.
     Reload,

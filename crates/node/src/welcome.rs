@@ -24,6 +24,8 @@ pub struct Welcome {
     pub api: String,
     /// A certificate was made.
     pub made_certificate: bool,
+    /// What the site lacks, with what to do about it, a line each.
+    pub warnings: Vec<String>,
 }
 
 impl Welcome {
@@ -40,6 +42,9 @@ impl Welcome {
         let author = Author::new("serve", now);
         let lines = if options.demo { demo::make_lines(&node.store, &author).await? } else { Vec::new() };
         let token = first_token(&node.store, &author, &config.token_file()).await?;
+        let emergency: Vec<Box<str>> =
+            config.sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect();
+        let warnings = node.store.load_site().await.map_err(RunError::store)?.advice(&emergency);
         Ok(Self {
             listening: node.listening.clone(),
             lines,
@@ -47,6 +52,7 @@ impl Welcome {
             token_file: config.token_file(),
             api: node.api_address.clone(),
             made_certificate: node.made_certificate,
+            warnings,
         })
     }
 }

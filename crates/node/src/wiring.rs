@@ -105,7 +105,8 @@ impl Node {
         });
         let asker = asker(config, listeners, commands.clone(), random.fork())?;
         let worker_ended = Arc::new(Notify::new());
-        let worker = Worker { io, exchange, media, asker, facts, taps: Vec::new() };
+        let worker =
+            Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory: Arc::default() };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
         let stop_server = Arc::new(Notify::new());
         let api = api(config, Arc::clone(&control), store.clone(), streams, websocket);
@@ -135,12 +136,16 @@ impl Node {
     /// The worker had failed before.
     pub async fn end(self) -> Result<(), RunError> {
         let _ = self.commands.try_send(Command::Stop);
+        // First, so that a reader of a stream hears that the node stops before the stream is cut.
+        self.stop_server.notify_waiters();
         let worker = self.worker;
         let joined = task::spawn_blocking(move || worker.join()).await;
-        self.stop_server.notify_waiters();
         self.records.flush().await;
         self.bindings.flush().await;
-        self.server.abort();
+        let mut server = self.server;
+        if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
+            server.abort();
+        }
         self.store.close().await;
         tracing::info!("ended");
         let report = "please report it with the log";
@@ -151,6 +156,9 @@ impl Node {
         }
     }
 }
+
+/// How long open answers of the API may take to end. They are told to; who does not read is not waited for.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Tells that the worker's thread has ended, in whatever way.
 struct EndNotice(Arc<Notify>);
@@ -243,6 +251,7 @@ fn api(config: &Config, control: Arc<Control>, store: Store, streams: Streams, l
     let settings = offhook_api::Settings {
         request_timeout: Duration::from_secs(config.http.request_timeout_secs.get()),
         body_max_bytes: config.http.body_max_bytes.as_usize(),
+        emergency_numbers: config.sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect(),
     };
     let api = Api::new(control, store, settings);
     if !config.http.websocket_sip {

@@ -22,7 +22,8 @@ use tokio::sync::oneshot;
 use crate::{
     asks::Asker,
     facts::FactSink,
-    trace::{Seen, Tap},
+    trace::{Account, Seen, Tap},
+    trace_names::call_id,
 };
 
 /// What other threads ask of the worker.
@@ -69,6 +70,8 @@ pub struct Worker {
     pub facts: FactSink,
     /// Who watches messages.
     pub taps: Vec<Tap>,
+    /// The directory in force, for the taps.
+    pub directory: Arc<Directory>,
 }
 
 impl Worker {
@@ -116,11 +119,14 @@ impl Worker {
     /// Works on one event; false to stop.
     fn take(&mut self, event: NetEvent<Command>, now: Moment) -> bool {
         let input = match event {
+            NetEvent::Received { flow, bytes } if self.taps.is_empty() => Input::Received { flow, bytes },
             NetEvent::Received { flow, bytes } => {
-                if !self.taps.is_empty() {
-                    self.tap(Seen::received(&flow, &bytes, now.utc));
-                }
-                Input::Received { flow, bytes }
+                // A BYE closes its call's account, an INVITE opens it: the account is looked for on either side.
+                let account = self.account_of(&bytes);
+                self.decide(Input::Received { flow, bytes: bytes.clone() }, now);
+                let account = account.or_else(|| self.account_of(&bytes));
+                self.tap(&Seen { account, ..Seen::received(&flow, &bytes, now.utc) });
+                return true;
             }
             NetEvent::ConnectionOpened { .. } => return true,
             NetEvent::ConnectionClosed { flow, .. } => match flow.connection {
@@ -147,6 +153,7 @@ impl Worker {
                 }
             }
             Command::Directory(directory, done) => {
+                self.directory = Arc::clone(&directory);
                 self.decide(Input::Directory(directory), now);
                 let _ = done.send(());
             }
@@ -174,7 +181,8 @@ impl Worker {
                 Output::Transmit { to, bytes, token } => {
                     if !self.taps.is_empty() {
                         let at = self.io.clock().utc();
-                        self.tap(Seen::sent(&to, &bytes, at));
+                        let account = self.account_of(&bytes);
+                        self.tap(&Seen { account, ..Seen::sent(&to, &bytes, at) });
                     }
                     self.io.transmit(&to, bytes, token.to_bits());
                 }
@@ -191,11 +199,14 @@ impl Worker {
         }
     }
 
+    /// The call that a message belongs to, as it stands now.
+    fn account_of(&self, bytes: &[u8]) -> Option<Account> {
+        self.exchange.account_of(&call_id(bytes)?).map(Account::from)
+    }
+
     /// Shows a message to everybody who watches.
-    fn tap(&mut self, seen: Seen<'_>) {
-        let Self { exchange, taps, .. } = self;
-        let account = seen.call_id().and_then(|id| exchange.account_of(id));
-        let seen = Seen { account, ..seen };
-        taps.retain(|tap| tap.show(&seen));
+    fn tap(&mut self, seen: &Seen<'_>) {
+        let Self { directory, taps, .. } = self;
+        taps.retain_mut(|tap| tap.show(seen, directory));
     }
 }

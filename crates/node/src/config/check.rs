@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use offhook_net::tls::{CertificateFiles, ClientTls, ClientTlsConfig, ServerTls, TlsError};
 use offhook_sip::transport::Transport;
 
 use super::{Config, error::Complaint};
@@ -27,6 +28,17 @@ impl Config {
                 self.http.listen
             ));
         }
+        if self.sip.listen.is_empty() {
+            warnings.push(format!(
+                "sip.listen: empty: phones reach the node by SIP over WebSocket at {} only",
+                self.http.listen
+            ));
+        }
+        if self.sip.emergency_numbers.is_empty() {
+            warnings.push(
+                "sip.emergency_numbers: empty: a line may call for help only if it may call outside".into(),
+            );
+        }
         if self.log.unmasked {
             warnings.push("log.unmasked: the log shows numbers, names and addresses in clear".into());
         }
@@ -34,6 +46,45 @@ impl Config {
             warnings.push("tls.verify: the certificates of others are not checked".into());
         }
         warnings
+    }
+
+    /// What is wrong inside the files that the configuration names: certificates that are none, keys that do not fit.
+    pub(super) fn file_faults(&self) -> Vec<Complaint> {
+        let mut faults = Vec::new();
+        if let (Some(certificate), Some(key)) = (&self.tls.certificate, &self.tls.key) {
+            let files = CertificateFiles { certificate: certificate.clone(), key: key.clone() };
+            if let Err(error) = ServerTls::load(files) {
+                let of_key = match &error {
+                    TlsError::Read { path, .. } | TlsError::Malformed { path } => path == key,
+                    TlsError::NoKey { .. } | TlsError::Mismatch { .. } => true,
+                    _ => false,
+                };
+                let name = if of_key { "tls.key" } else { "tls.certificate" };
+                complain(&mut faults, name, &error.to_string(), error.hint());
+            }
+        }
+        if let Some(authorities) = &self.tls.authorities {
+            let alone = ClientTlsConfig {
+                extra_roots: vec![authorities.clone()],
+                only_extra_roots: true,
+                certificate: None,
+            };
+            if let Err(error) = ClientTls::new(&alone) {
+                // Alone in its list, an empty file looks like a system without authorities.
+                let error = match error {
+                    TlsError::NoRoots => TlsError::NoCertificate { path: authorities.clone() },
+                    other => other,
+                };
+                let hint = match error {
+                    TlsError::NoCertificate { .. } => {
+                        "it must hold the authorities as BEGIN CERTIFICATE blocks"
+                    }
+                    _ => error.hint(),
+                };
+                complain(&mut faults, "tls.authorities", &error.to_string(), hint);
+            }
+        }
+        faults
     }
 
     fn check_listeners(&self, faults: &mut Vec<Complaint>) {

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use offhook_store::words::{Explained, explain};
 use thiserror::Error;
+
+use super::reference::sections;
 
 /// Why there is no configuration.
 #[derive(Debug, Error)]
@@ -71,17 +74,13 @@ pub(super) struct Complaint {
 impl ConfigError {
     pub(super) fn unreadable(error: &toml::de::Error, text: &str, file: &Path) -> Self {
         let place = error.span().map(|span| Place::of(text, &span));
-        let what = error.message().trim().to_string();
-        let hint = unknown_key(&what).map(|(key, allowed)| match nearest(key, &allowed) {
-            Some(near) => format!("did you mean `{near}`? allowed: {}", allowed.join(", ")),
-            None => format!("allowed: {}", allowed.join(", ")),
-        });
-        // The names that serde lists stand in the hint: once is enough.
-        let what = match unknown_key(&what) {
-            Some((key, _)) if what.starts_with("unknown field") => format!("unknown key `{key}`"),
-            Some((word, _)) => format!("unknown word `{word}`"),
-            None => what,
+        let Explained { what, allowed: hint } = explain(error.message());
+        // What a key may be stands at its declaration; a message of ours says it already.
+        let declared = || {
+            let silent = !what.contains("allowed") && !what.contains("expected");
+            error.span().filter(|_| silent).and_then(|span| allowed_at(text, &span))
         };
+        let hint = hint.or_else(declared);
         Self::Unreadable { fault: Box::new(Fault { file: file.into(), place, what, hint }) }
     }
 
@@ -140,43 +139,18 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Takes apart serde's "unknown field `x`, expected one of `a`, `b`".
-fn unknown_key(message: &str) -> Option<(&str, Vec<&str>)> {
-    if !message.starts_with("unknown field") && !message.starts_with("unknown variant") {
-        return None;
-    }
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let key = quoted.next()?;
-    Some((key, quoted.collect()))
-}
-
-/// The name that differs from `word` in the fewest letters, if that is few enough for a slip of the fingers.
-fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
-    let farthest = word.chars().count() / 3 + 1;
-    names
-        .iter()
-        .map(|name| (distance(word, name), *name))
-        .filter(|(distance, _)| *distance <= farthest)
-        .min()
-        .map(|(_, name)| name)
-        // `silence` for `silence_secs`: the unit is the part that people forget.
-        .or_else(|| names.iter().copied().find(|name| name.starts_with(word)))
-}
-
-/// Letters to insert, remove or replace to get from one word to the other (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, r) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[right.len()]
+/// What the key whose value stands at `place` may be.
+fn allowed_at(text: &str, place: &Range<usize>) -> Option<String> {
+    let root = toml::de::DeTable::parse(text).ok()?;
+    let around = |span: Range<usize>| span.start <= place.start && place.end <= span.end;
+    let sections = sections();
+    root.get_ref().iter().find_map(|(section, value)| {
+        let toml::de::DeValue::Table(table) = value.get_ref() else { return None };
+        let (key, _) = table.iter().find(|(_, value)| around(value.span()))?;
+        let (_, docs) = sections.iter().find(|(name, _)| name == section.get_ref())?;
+        let key = docs.keys.iter().find(|known| known.name == key.get_ref())?;
+        Some(format!("allowed: {}", key.allowed))
+    })
 }
 
 /// Where the value of `key` stands, or the nearest thing around it that the file has.

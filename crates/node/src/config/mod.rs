@@ -62,12 +62,12 @@ impl Config {
         let path = match path {
             Some(path) => path.to_path_buf(),
             None if Path::new(DEFAULT_FILE).exists() => PathBuf::from(DEFAULT_FILE),
-            None => return Ok(Loaded { config: Self::default(), file: None }),
+            None => return Ok(Loaded { config: Self::default(), file: None, text: String::new() }),
         };
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError::Unopened { file: path.clone(), error })?;
         let config = Self::parse(&text, &path)?;
-        Ok(Loaded { config, file: Some(path) })
+        Ok(Loaded { config, file: Some(path), text })
     }
 
     /// Reads `text`; `file` is what errors call it.
@@ -94,4 +94,19 @@ pub struct Loaded {
     pub config: Config,
     /// The file; `None` where the embedded defaults serve.
     pub file: Option<PathBuf>,
+    /// What stands in it, to show where something is wrong.
+    text: String,
+}
+
+impl Loaded {
+    /// Reads the certificates and keys that the configuration names, as the node will at its start. Apart from
+    /// [`Config::load`], because the command line's user need not be allowed to read the node's key.
+    ///
+    /// # Errors
+    /// A file cannot be read, is not what it should be, or does not fit another.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        let faults = self.config.file_faults();
+        let file = self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError::faulty(faults, &self.text, file)) }
+    }
 }

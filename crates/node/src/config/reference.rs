@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Every section in the order of [`Config`].
-fn sections() -> [(&'static str, SectionDocs); 9] {
+pub(super) fn sections() -> [(&'static str, SectionDocs); 9] {
     [
         ("sip", Sip::docs()),
         ("http", Http::docs()),
