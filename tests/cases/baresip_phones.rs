@@ -79,7 +79,44 @@ fn a_phone_on_tls_and_one_on_tcp_hear_each_other() {
     talk(["tls", "tcp"], ["", ""]);
 }
 
+/// A phone that takes nothing but SRTP.
+const SRTP: &str = ";mediaenc=srtp-mand";
+
+/// A phone that offers keys beside plain RTP.
+const SRTP_IF_POSSIBLE: &str = ";mediaenc=srtp";
+
 #[test]
 fn two_phones_on_tls_hear_each_other_over_srtp() {
-    talk(["tls", "tls"], [";mediaenc=srtp-mand", ";mediaenc=srtp-mand"]);
+    talk(["tls", "tls"], [SRTP, SRTP]);
+}
+
+/// Neither phone takes what the other offers: the node is asked once more, and ends the encryption of one side.
+#[test]
+fn a_phone_with_srtp_and_one_without_hear_each_other_whoever_calls() {
+    talk(["tls", "udp"], [SRTP, ""]);
+    talk(["udp", "tls"], ["", SRTP]);
+}
+
+#[test]
+fn a_phone_that_offers_srtp_and_one_that_knows_none_hear_each_other() {
+    talk(["tls", "udp"], [SRTP_IF_POSSIBLE, ""]);
+}
+
+#[test]
+fn a_line_set_to_srtp_gets_it_at_once_and_keeps_its_keys_over_a_hold() {
+    let node = Node::start(&NodeOptions::default());
+    for (line, srtp) in [("101", "always"), ("102", "never")] {
+        let change = format!("{{\"srtp\": {srtp:?}}}");
+        node.api("PATCH", &format!("/tenants/default/lines/{line}"), Some(("application/json", &change)));
+    }
+    let (mut anna, mut bert) = phones(&node, ["tls", "udp"], [SRTP, ""]);
+    call(&node, &mut anna, &mut bert);
+    assert!(!bert.output().contains("488 "), "asked once:\n{}", bert.output());
+    bert.command("hold", "");
+    node.wait_for_phase("held");
+    bert.command("resume", "");
+    node.wait_for_phase("established");
+    anna.wait_to_say_more(ENOUGH);
+    bert.wait_to_say_more(ENOUGH);
+    hang_up(&node, &mut anna, &mut bert);
 }

@@ -3,13 +3,16 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use offhook_base::{Instant, Random};
 use offhook_net::{
-    CommandSender,
+    CommandError, CommandSender,
     location::{NextHop, Resolver, local_address},
     stream::PeerIdentity,
 };
@@ -27,6 +30,10 @@ const LOCAL_ADDRESSES_MAX: usize = 4096;
 
 /// How long one is remembered: after a change of the host's routes, calls find the new way that soon.
 const LOCAL_ADDRESS_LIFETIME: Duration = Duration::from_secs(5);
+
+/// How long what a full queue did not take waits before it is handed over again. The worker empties a full queue within a
+/// few milliseconds.
+const AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Where a device's push service is told to wake it.
 #[derive(Clone, Debug)]
@@ -48,11 +55,13 @@ pub struct Asker {
     random: Random,
     verify_tls: bool,
     room: Arc<Semaphore>,
+    delayed: Arc<AtomicU64>,
     local_addresses: HashMap<IpAddr, (IpAddr, Instant)>,
 }
 
 impl Asker {
     /// An asker whose tasks run on `runtime`. `verify_tls`: peers reached over TLS must show a certificate that we believe.
+    /// `delayed` counts as [`deliver`] does.
     #[expect(clippy::too_many_arguments, reason = "made once, at the start, of what it needs")]
     pub fn new(
         runtime: Handle,
@@ -63,6 +72,7 @@ impl Asker {
         http: reqwest::Client,
         random: Random,
         verify_tls: bool,
+        delayed: Arc<AtomicU64>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ASKS_MAX));
         Self {
@@ -75,6 +85,7 @@ impl Asker {
             random,
             verify_tls,
             room,
+            delayed,
             local_addresses: HashMap::new(),
         }
     }
@@ -90,7 +101,7 @@ impl Asker {
                 let hop = NextHop { secure, host: host.into(), port, transport };
                 let (resolver, listeners) = (self.resolver.clone(), Arc::clone(&self.listeners));
                 let (commands, mut random) = (self.commands.clone(), self.random.fork());
-                let room = Arc::clone(&self.room);
+                let (room, delayed) = (Arc::clone(&self.room), Arc::clone(&self.delayed));
                 self.runtime.spawn(async move {
                     let _place = room.acquire().await;
                     let targets = match resolver.locate(hop, &mut random).await {
@@ -103,21 +114,21 @@ impl Asker {
                     let secure = targets.iter().filter(|target| target.transport.is_secure());
                     let secure: Vec<_> = secure.map(|target| target.address).collect();
                     if !secure.is_empty() {
-                        let _ = commands.try_send(Command::Expect(secure, identity));
+                        deliver(&commands, Command::Expect(secure, identity), &delayed).await;
                     }
                     let hops = targets
                         .into_iter()
                         .filter_map(|target| hop_to(&listeners, target.transport, target.address))
                         .collect();
-                    let _ = commands.try_send(Command::Answer(Answer::Located { id, hops }));
+                    deliver(&commands, Command::Answer(Answer::Located { id, hops }), &delayed).await;
                 });
             }
             Ask::Wake { id, provider, prid, param } => {
                 let Some(push) = self.push.clone() else {
                     return Some(Answer::Woken { id, accepted: false });
                 };
-                let (http, commands, room) =
-                    (self.http.clone(), self.commands.clone(), Arc::clone(&self.room));
+                let (http, commands) = (self.http.clone(), self.commands.clone());
+                let (room, delayed) = (Arc::clone(&self.room), Arc::clone(&self.delayed));
                 self.runtime.spawn(async move {
                     let _place = room.acquire().await;
                     let body = serde_json::json!({ "provider": provider, "prid": prid, "param": param });
@@ -126,7 +137,7 @@ impl Asker {
                     if !accepted {
                         tracing::warn!("the push webhook did not take the request");
                     }
-                    let _ = commands.try_send(Command::Answer(Answer::Woken { id, accepted }));
+                    deliver(&commands, Command::Answer(Answer::Woken { id, accepted }), &delayed).await;
                 });
             }
         }
@@ -169,6 +180,27 @@ impl Asker {
     }
 }
 
+/// Hands over what a call waits for, however long the worker's queue stays full; if it was at first, `delayed` counts it.
+/// Given up only with the worker. There is at most one task for each open question and each report of the media engine, so
+/// the calls bound them.
+pub async fn deliver<C>(commands: &CommandSender<C>, command: C, delayed: &AtomicU64) {
+    if let Err(CommandError::Full(command)) = commands.try_send(command) {
+        deliver_later(commands, command, delayed).await;
+    }
+}
+
+/// The same for what the full queue has handed back already.
+pub async fn deliver_later<C>(commands: &CommandSender<C>, mut command: C, delayed: &AtomicU64) {
+    delayed.fetch_add(1, Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(AGAIN_AFTER).await;
+        match commands.try_send(command) {
+            Ok(()) | Err(CommandError::Ended(_)) => return,
+            Err(CommandError::Full(handed_back)) => command = handed_back,
+        }
+    }
+}
+
 /// The name a certificate must be for; `None` for an address literal, which it must then name itself.
 fn name_of(host: &str) -> Option<Arc<str>> {
     let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
@@ -192,4 +224,38 @@ fn hop_by(listeners: &[Listener], transport: Transport, remote: SocketAddr, loca
     let listener = listeners.iter().find(fits)?;
     let local = if listener.bound.ip().is_unspecified() { local } else { listener.bound.ip() };
     Some(Hop { transport, remote, local, listener: listener.id })
+}
+
+#[cfg(test)]
+mod tests {
+    use offhook_net::{Clock, NetCounters, NetEvent, WorkerConfig, WorkerIo};
+
+    use super::*;
+
+    /// Goal: no call waits for an answer that a full queue has lost. Method: a queue for one command, and a second one.
+    #[test]
+    fn what_finds_the_queue_full_comes_when_there_is_room() {
+        let clock = Clock::new();
+        let config = WorkerConfig {
+            command_capacity: 1,
+            ..WorkerConfig::new(clock, Arc::new(NetCounters::default()))
+        };
+        let mut io = WorkerIo::<u32>::new(config).expect("a worker without sockets");
+        let commands = io.command_sender();
+        let mut turn = || {
+            let mut events = Vec::new();
+            io.turn(Some(clock.moment().instant), &mut events).expect("a turn");
+            let command = |event| if let NetEvent::Command(command) = event { Some(command) } else { None };
+            events.into_iter().filter_map(command).collect::<Vec<u32>>()
+        };
+        let delayed = Arc::new(AtomicU64::new(0));
+        commands.try_send(1).expect("room for one");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let counter = Arc::clone(&delayed);
+        let task = runtime.spawn(async move { deliver(&commands, 2, &counter).await });
+        runtime.block_on(tokio::task::yield_now());
+        assert_eq!((delayed.load(Ordering::Relaxed), turn()), (1, vec![1]));
+        runtime.block_on(task).expect("it ends");
+        assert_eq!(turn(), [2]);
+    }
 }

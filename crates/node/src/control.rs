@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU8, Ordering},
+    atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
@@ -44,6 +44,8 @@ pub struct Control {
     pub publishing: tokio::sync::Mutex<()>,
     /// The last sizes the worker told, for metrics.
     pub gauges: Mutex<Gauges>,
+    /// Answers and media events that found the worker's queue full and were handed over later.
+    pub delayed: Arc<AtomicU64>,
 }
 
 /// Whether the node takes calls, as one small number.

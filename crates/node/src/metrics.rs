@@ -29,6 +29,12 @@ pub fn all(control: &Control) -> Vec<Metric> {
         ),
         Metric::single("offhook_panics", "Calls given up because of a bug.", Counter, count(&facts.panics)),
         Metric::single(
+            "offhook_events_delayed",
+            "Answers and media events that found the worker's queue full.",
+            Counter,
+            count(&control.delayed),
+        ),
+        Metric::single(
             "offhook_records_lost",
             "Call records that found no room.",
             Counter,

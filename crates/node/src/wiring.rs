@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use offhook_api::Api;
 use offhook_base::Random;
 use offhook_media::{MediaConfig, MediaEngine, MediaHandle};
 use offhook_net::{
-    Clock, CommandSender,
+    Clock, CommandError, CommandSender,
     stream::{Streams, UpgradedWebSocket},
     tls::ServerTls,
 };
@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     RunError,
-    asks::{Asker, PushSettings},
+    asks::{Asker, PushSettings, deliver_later},
     config::Config,
     control::{Control, Phase},
     facts::{FactCounters, FactSink, LISTENER_BACKLOG},
@@ -79,7 +79,8 @@ impl Node {
             .map(|listener| format!("sip {} {}", listener.transport, listener.bound))
             .collect();
         let commands = io.command_sender();
-        let media = start_media(config, commands.clone())?;
+        let delayed = Arc::new(AtomicU64::new(0));
+        let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
         let exchange = exchange(config, &store, listeners.clone(), clock, &mut random).await?;
         let (records, bindings) = (RecordWriter::start(&store, |_| {}), BindingWriter::start(&store));
         let facts = FactSink {
@@ -102,8 +103,9 @@ impl Node {
             drain_asked: Arc::clone(&drain_asked),
             publishing: tokio::sync::Mutex::default(),
             gauges: Mutex::new(Gauges::default()),
+            delayed: Arc::clone(&delayed),
         });
-        let asker = asker(config, listeners, commands.clone(), random.fork())?;
+        let asker = asker(config, listeners, commands.clone(), random.fork(), delayed)?;
         let worker_ended = Arc::new(Notify::new());
         let worker =
             Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory: Arc::default() };
@@ -195,6 +197,7 @@ fn asker(
     listeners: Vec<Listener>,
     commands: CommandSender<Command>,
     random: Random,
+    delayed: Arc<AtomicU64>,
 ) -> Result<Asker, RunError> {
     let push = config.push.webhook.as_ref().map(|webhook| PushSettings {
         webhook: webhook.reveal().to_string(),
@@ -202,20 +205,30 @@ fn asker(
     });
     let (runtime, resolver) = (tokio::runtime::Handle::current(), start::resolver(&listeners)?);
     let http = reqwest::Client::new();
-    Ok(Asker::new(runtime, resolver, listeners.into(), commands, push, http, random, config.tls.verify))
+    let verify = config.tls.verify;
+    Ok(Asker::new(runtime, resolver, listeners.into(), commands, push, http, random, verify, delayed))
 }
 
-fn start_media(config: &Config, commands: CommandSender<Command>) -> Result<MediaHandle, RunError> {
+fn start_media(
+    config: &Config,
+    commands: CommandSender<Command>,
+    delayed: Arc<AtomicU64>,
+) -> Result<MediaHandle, RunError> {
     let silence = config.media.silence_secs.get();
     let media = MediaConfig {
         ports: config.media.ports.first..=config.media.ports.last,
         dscp: u8::try_from(config.media.dscp.get()).unwrap_or(0),
         silence: (silence > 0).then(|| Duration::from_secs(silence)),
     };
-    MediaEngine::start(media, move |event| {
-        if commands.try_send(Command::Media(event)).is_err() {
-            tracing::error!("the worker did not take a media event");
+    let runtime = tokio::runtime::Handle::current();
+    // The engine's threads must not wait. A call does wait for what they say: where the queue is full a task tries again.
+    MediaEngine::start(media, move |event| match commands.try_send(Command::Media(event)) {
+        Ok(()) => {}
+        Err(CommandError::Full(command)) => {
+            let (commands, delayed) = (commands.clone(), Arc::clone(&delayed));
+            runtime.spawn(async move { deliver_later(&commands, command, &delayed).await });
         }
+        Err(CommandError::Ended(_)) => tracing::debug!("a media event came after the worker's end"),
     })
     .map_err(|error| {
         RunError::new(

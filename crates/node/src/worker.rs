@@ -95,25 +95,32 @@ impl Worker {
                 deadline = self.drain();
             }
             if deadline.is_some_and(|deadline| deadline <= now.instant) {
-                self.decide(Input::Timeout, now);
+                let decided = self.try_to_decide(Input::Timeout, now);
                 deadline = self.drain();
                 // A deadline that stays in the past would have the worker spin.
                 debug_assert!(
-                    deadline.is_none_or(|deadline| deadline > now.instant),
+                    !decided || deadline.is_none_or(|deadline| deadline > now.instant),
                     "a timeout left its deadline"
                 );
             }
         }
     }
 
-    /// One input to the exchange. A panic is a bug of ours: it costs the call it hit, not the others.
     fn decide(&mut self, input: Input, now: Moment) {
+        self.try_to_decide(input, now);
+    }
+
+    /// One input to the exchange. A panic is a bug of ours: it costs the call it hit, not the others. False if there was
+    /// one.
+    fn try_to_decide(&mut self, input: Input, now: Moment) -> bool {
         let exchange = &mut self.exchange;
-        if std::panic::catch_unwind(AssertUnwindSafe(|| exchange.handle(input, now))).is_err() {
+        let decided = std::panic::catch_unwind(AssertUnwindSafe(|| exchange.handle(input, now))).is_ok();
+        if !decided {
             self.facts.counters.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!("call control panicked; one call was given up. Please report the lines above");
             self.exchange.recover(now);
         }
+        decided
     }
 
     /// Works on one event; false to stop.

@@ -4,10 +4,11 @@ use std::{path::Path, time::Duration};
 
 use offhook_api::Problem;
 use offhook_node::config::Config;
+use offhook_store::words::explain;
 use reqwest::{Client as Http, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::failure::{Failure, why};
+use crate::failure::{Failure, option, why};
 
 /// The environment variable that names the token.
 pub const TOKEN_VARIABLE: &str = "OFFHOOK_TOKEN";
@@ -76,7 +77,7 @@ impl Client {
 
     /// The answer broke off.
     pub fn broke_off(&self, error: &reqwest::Error) -> Failure {
-        Failure::unreachable(self.base.as_str(), &cause_of(error))
+        Failure::broke_off(self.base.as_str(), &cause_of(error))
     }
 
     fn request(&self, method: Method, path: &str, query: &[(&str, String)]) -> RequestBuilder {
@@ -89,7 +90,8 @@ impl Client {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.broke_off(&error))?;
+        let unreachable = |error| Failure::unreachable(self.base.as_str(), &cause_of(&error));
+        let response = request.send().await.map_err(unreachable)?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -102,7 +104,10 @@ impl Client {
         let text = response.text().await.map_err(|error| self.broke_off(&error))?;
         serde_json::from_str(&text).map_err(|error| {
             let hint = "use the same version of the command line and the node; is --url an Offhook node?";
-            Failure::new(format!("the node's answer is not understood: {error}"), hint)
+            Failure::new(
+                format!("the node's answer is not understood: {}", explain(&error.to_string())),
+                hint,
+            )
         })
     }
 }
@@ -118,14 +123,21 @@ fn refusal(status: StatusCode, text: &str) -> Failure {
             format!("set {TOKEN_VARIABLE}, or run this where the node's data directory can be read"),
         );
     }
-    let mut message = String::from(problem.detail);
-    if problem.errors.len() > 1 {
-        message = problem.title.into();
-        for error in problem.errors {
-            message.push_str(&format!("\n  {}: {}", error.path, error.problem));
-        }
+    let clean = |text: &str| crate::output::clean_lines(text);
+    let faults: Vec<_> =
+        problem.errors.iter().map(|error| (clean(&error.path), clean(&error.problem))).collect();
+    // What the API says to its programmers is of no use here.
+    let hint = if problem.hint.contains("openapi.json") {
+        "`--help` of the command says what is allowed".into()
+    } else {
+        clean(&problem.hint)
+    };
+    if status == StatusCode::BAD_REQUEST && !faults.is_empty() {
+        let options = faults.into_iter().map(|(name, problem)| (option(&name), problem));
+        return Failure::usage(clean(&problem.title), hint).with_faults(options);
     }
-    Failure::new(crate::output::clean_lines(&message), problem.hint)
+    let message = if faults.len() > 1 { &problem.title } else { &problem.detail };
+    Failure::new(clean(message), hint).with_faults(faults)
 }
 
 /// What lies at the bottom of an error: "connection refused" says more than "error sending request".
@@ -165,8 +177,8 @@ fn base_url(config: &Config, url: Option<&str>) -> Result<Url, Failure> {
     match parsed.scheme() {
         "https" => Ok(parsed),
         "http" if here => Ok(parsed),
-        "http" => Err(Failure::new(
-            format!("{url}: plain HTTP would send the token in clear"),
+        "http" => Err(Failure::usage(
+            format!("--url {url}: plain HTTP would send the token in clear"),
             "use https://, or tunnel it: ssh -L 8080:127.0.0.1:8080 HOST",
         )),
         _ => Err(bad_url(url)),
@@ -178,7 +190,7 @@ fn parse_url(url: &str) -> Result<Url, Failure> {
 }
 
 fn bad_url(url: &str) -> Failure {
-    Failure::new(format!("{url}: not an address of a node"), "write it like http://127.0.0.1:8080")
+    Failure::usage(format!("--url {url}: not an address of a node"), "write it like http://127.0.0.1:8080")
 }
 
 /// The token of the environment, else that of the node on this machine.

@@ -20,6 +20,18 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Prints the warnings that came with an answer, each with its hint.
+pub fn warnings(answer: &serde_json::Value) {
+    for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        note(&warning_text(&clean(warning)));
+    }
+}
+
+/// `what; hint: …` as a warning and its hint, each on a line.
+pub fn warning_text(warning: &str) -> String {
+    format!("warning: {}", warning.replace("; hint: ", "\nhint: "))
+}
+
 /// Prints a line of the answer.
 pub fn line(text: &str) -> Result<(), Failure> {
     print(&format!("{text}\n"))
@@ -37,6 +49,98 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// Prints `value` as JSON for programs.
 pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
+/// How a column behaves where there is no room for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It is shown whole: a call's id that is cut could not be copied.
+    Whole,
+    /// What is too long is shortened so that it can still be told from others.
+    Shorten,
+    /// It is the first to go; else as `Shorten`.
+    Drop,
+    /// Only a wide table has it.
+    Wide,
+}
+
+/// One column of a table whose rows stay one line each.
+pub type Column = (&'static str, Fit);
+
+/// Characters that a shortened column keeps at least: less tells nothing.
+const SHORTEST: usize = 9;
+
+/// Prints rows, one line each, fitted to the terminal or whole, or `nothing` where there are none.
+pub fn fitted(columns: &[Column], rows: Vec<Vec<String>>, wide: bool, nothing: &str) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return line(nothing);
+    }
+    print(&render_fitted(columns, rows, if wide { None } else { Some(width()) }))
+}
+
+/// Rows under their headings, one line each, in `width` columns; all there is where there is no `width`.
+pub fn render_fitted(columns: &[Column], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| clean(cell)).collect()).collect();
+    let longest = |index: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+        cells.max().unwrap_or_default().max(columns[index].0.chars().count())
+    };
+    let mut widths: Vec<(usize, usize)> = (0..columns.len())
+        .filter(|&index| width.is_none() || columns[index].1 != Fit::Wide)
+        .map(|index| (index, longest(index)))
+        .collect();
+    if let Some(width) = width {
+        fit(columns, &mut widths, width.into());
+    }
+    let mut text = String::new();
+    let headings: Vec<String> = columns.iter().map(|(heading, _)| (*heading).to_string()).collect();
+    for row in std::iter::once(&headings).chain(&rows) {
+        let mut line = String::new();
+        for (index, width) in &widths {
+            let cell = shortened(row.get(*index).map_or("", String::as_str), *width);
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Drops columns until the others have room, then takes from the longest that may be shortened until all fit.
+fn fit(columns: &[Column], widths: &mut Vec<(usize, usize)>, room: usize) {
+    let may_shrink = |index: usize| matches!(columns[index].1, Fit::Shorten | Fit::Drop);
+    let least = |&(index, width): &(usize, usize)| {
+        let shortest = SHORTEST.max(columns[index].0.chars().count());
+        if may_shrink(index) { width.min(shortest) } else { width }
+    };
+    let gaps = |count: usize| 2 * count.saturating_sub(1);
+    while widths.iter().map(least).sum::<usize>() + gaps(widths.len()) > room {
+        let Some(at) = widths.iter().rposition(|&(index, _)| columns[index].1 == Fit::Drop) else { break };
+        widths.remove(at);
+    }
+    while widths.iter().map(|&(_, width)| width).sum::<usize>() + gaps(widths.len()) > room {
+        let longest =
+            widths.iter_mut().filter(|column| column.1 > least(column)).max_by_key(|column| column.1);
+        // A terminal that narrow wraps what it cannot show.
+        let Some((_, width)) = longest else { return };
+        *width -= 1;
+    }
+}
+
+/// `text` in at most `width` characters. Of an address the user goes last, because it says who is meant; if not even that
+/// fits, both its ends tell it from others.
+fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.into();
+    }
+    let kept = width.saturating_sub(1);
+    let user = text.split_once('@').map_or(0, |(user, _)| user.chars().count());
+    if user < kept {
+        return text.chars().take(kept).chain(['…']).collect();
+    }
+    let (head, tail) = (kept.div_ceil(2), kept / 2);
+    text.chars().take(head).chain(['…']).chain(text.chars().take(user).skip(user - tail)).collect()
 }
 
 /// Prints rows under their headings, or `nothing` where there are none.
@@ -130,6 +234,30 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
         assert!(text.starts_with("LINE"), "{text}");
         assert!(!text.contains('\u{1b}') && text.contains("?[2Jx"), "{text}");
+    }
+
+    /// Goal: a row stays one line at 80 columns, its id whole, and its addresses tell who they are.
+    #[test]
+    fn long_addresses_are_shortened_and_ids_are_not() {
+        let columns =
+            [("CALL", Fit::Whole), ("FROM", Fit::Shorten), ("TO", Fit::Shorten), ("AGENT", Fit::Drop)];
+        let cells =
+            ["01KB2W3XJB0ZD5V8Q4M7N6R1TC", "+4930123456789@voice.example.org", "102@192.0.2.1", "Phone 1.0"];
+        let row: Vec<String> = cells.map(Into::into).into();
+        let text = render_fitted(&columns, vec![row.clone()], Some(80));
+        assert_eq!(
+            text,
+            "CALL                        FROM                        TO             AGENT\n\
+             01KB2W3XJB0ZD5V8Q4M7N6R1TC  +4930123456789@voice.exam…  102@192.0.2.1  Phone 1.0\n"
+        );
+        let narrow = render_fitted(&columns, vec![row.clone()], Some(50));
+        assert!(
+            !narrow.contains("AGENT") && narrow.lines().all(|line| line.chars().count() <= 50),
+            "{narrow}"
+        );
+        assert!(narrow.contains("  +4930…6789  102@192.0…\n"), "a number keeps both ends: {narrow}");
+        let wide = render_fitted(&columns, vec![row], None);
+        assert!(cells.iter().all(|cell| wide.contains(cell)), "{wide}");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::{
 };
 
 use offhook_api::control::{Direction, TracedMessage};
-use offhook_base::{DataSubject, Personal};
+use offhook_base::{DataSubject, Personal, UtcMillis};
+use offhook_switch::{directory::LineId, record::EndCause, summary::RegistrationSummary};
 use serde_json::Value;
 use support::{NOW, World};
 
@@ -178,9 +179,129 @@ async fn records_are_exported_over_many_pages_with_one_heading() {
     assert_eq!(done(&world, &["records", "--cause", "busy"]).await, "There are no such records.\n");
 }
 
+/// Goal: a value that cannot be one is a wrong command line, told by the option's name and with what is allowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_cannot_be_one_is_a_wrong_command_line() {
+    let world = Arc::new(World::new().await);
+    let cases: [(&[&str], &str); 4] = [
+        (
+            &["records", "--cause", "busi"],
+            "--cause: unknown word `busi`\nhint: did you mean `busy`? allowed: hung_up",
+        ),
+        (&["records", "--from", "yesterday"], "--from: allowed are 2026-11-22"),
+        (&["trace", "--call", "x"], "--call: not a call id"),
+        (&["calls", "--hang-up", "x"], "--hang-up: not a call id"),
+    ];
+    for (arguments, wanted) in cases {
+        let ended = offhook(&world, arguments, "").await;
+        assert_eq!(ended.code, 2, "{}", ended.complaint);
+        assert!(ended.complaint.contains(wanted), "{}", ended.complaint);
+        assert!(!ended.complaint.contains("/api/"), "{}", ended.complaint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_not_there_is_no_empty_list() {
+    let world = Arc::new(World::new().await);
+    done(&world, &["line", "add", "101"]).await;
+    let cases: [(&[&str], &str); 6] = [
+        (&["registrations", "--tenant", "defalt"], "there is no tenant defalt\nhint: did you mean default?"),
+        (&["calls", "--tenant", "x"], "there is no tenant x\nhint: `offhook tenant list` shows all"),
+        (&["records", "--line", "109"], "there is no line 109@default\nhint: did you mean 101?"),
+        (&["trace", "--line", "109"], "there is no line 109@default\nhint: did you mean 101?"),
+        (
+            &["trace", "--peer", "carrier"],
+            "there is no peer carrier@default\nhint: `offhook peer list` shows all",
+        ),
+        (&["line", "list", "--tenant", "x"], "there is no tenant x"),
+    ];
+    for (arguments, wanted) in cases {
+        let ended = offhook(&world, arguments, "").await;
+        assert_eq!((ended.code, ended.out.as_str()), (1, ""), "{arguments:?}: {}", ended.complaint);
+        assert!(ended.complaint.contains(wanted), "{}", ended.complaint);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn emergency_calls_that_lead_nowhere_are_told() {
+    let world = Arc::new(World::new().await);
+    let ended = offhook(&world, &["line", "add", "112"], "").await;
+    assert_eq!(ended.code, 0);
+    assert!(ended.complaint.contains("warning: 112 is an emergency number"), "{}", ended.complaint);
+    assert!(ended.complaint.contains("\nhint: give it another name"), "{}", ended.complaint);
+    let site = "[tenants.default.lines.101]\ngenerate = true\n";
+    let looked = offhook(&world, &["apply", "-", "--dry-run"], site).await;
+    let lost = "warning: emergency calls of tenant default lead nowhere: no peer takes 112, 110, 911\nhint: ";
+    assert!(looked.complaint.contains(lost), "{}", looked.complaint);
+    let status = offhook(&world, &["status"], "").await;
+    assert!(status.complaint.contains(lost), "{}", status.complaint);
+    let whole = "[tenants.default.peers.carrier]\nhost = \"sip.example.net\"\nprefixes = [\"\"]\n";
+    let looked = offhook(&world, &["apply", "-", "--dry-run"], whole).await;
+    assert!(!looked.complaint.contains("lead nowhere"), "{}", looked.complaint);
+}
+
+/// Goal: at 80 columns every row is one line; `--wide` shows all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_keep_to_80_columns_and_wide_ones_show_all() {
+    let world = Arc::new(World::new().await);
+    let call = world.call(1);
+    let mut record = Arc::unwrap_or_clone(support::record(1));
+    let long =
+        Personal::new("sip:+493012345678901@voice.customer.example.org".to_string(), DataSubject::Caller);
+    (record.caller, record.cause) = (long.clone(), EndCause::NotRegistered);
+    world.store.write_records(&[Arc::new(record)]).await.unwrap();
+    world.node.calls.lock().unwrap()[0].caller = long;
+    // Far ahead, so that its age is 0:00 whenever this runs.
+    world.node.calls.lock().unwrap()[0].started = UtcMillis(NOW.0 * 2);
+    world.node.registrations.lock().unwrap().push(RegistrationSummary {
+        line: LineId(1),
+        tenant: "default".into(),
+        name: "101".into(),
+        contact: Personal::new(
+            "sip:101-0x55d0c8@[2001:db8:1:2:3:4:5:6]:5060;transport=tcp".into(),
+            DataSubject::Subscriber,
+        ),
+        remote: Personal::new("[2001:db8:1:2:3:4:5:6]:40000".into(), DataSubject::Subscriber),
+        transport: "tcp".into(),
+        user_agent: Some("Linphone Desktop/5.0.2 (Debian GNU/Linux 12)".into()),
+        expires: NOW,
+        q_millis: 500,
+    });
+    let mut tables = String::new();
+    for command in ["calls", "records", "registrations"] {
+        let table = done(&world, &[command]).await;
+        assert_eq!(table.lines().count(), 2, "{table}");
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        tables.push_str(&table);
+        let wide = done(&world, &[command, "--wide"]).await;
+        assert!(!wide.contains('…') && wide.lines().count() == 2, "{wide}");
+    }
+    insta::assert_snapshot!(tables.replace(call.as_str(), "01M8248NEFJ51WEHF6GS2ZYB74"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_says_that_the_node_has_stopped() {
+    let world = Arc::new(World::new().await);
+    let watching = tokio::spawn({
+        let world = Arc::clone(&world);
+        async move { offhook(&world, &["trace"], "").await }
+    });
+    let _sender = loop {
+        if let Some((_, sender)) = world.node.traces.lock().unwrap().pop() {
+            break sender;
+        }
+        tokio::task::yield_now().await;
+    };
+    world.stop();
+    let ended = watching.await.unwrap();
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.complaint, "Watching; Ctrl-C ends it.\nThe trace ends: the node has stopped.\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trace_is_printed_masked_and_steers_no_terminal() {
     let world = Arc::new(World::new().await);
+    done(&world, &["line", "add", "101"]).await;
     let watching = tokio::spawn({
         let world = Arc::clone(&world);
         async move { done(&world, &["trace", "--line", "101"]).await }

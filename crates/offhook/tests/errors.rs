@@ -64,6 +64,75 @@ fn a_token_is_never_sent_in_clear() {
 }
 
 #[test]
+fn a_url_that_is_none_is_a_wrong_command_line() {
+    let place = Place::new();
+    place.file("data/token", "offhook_x\n");
+    for command in [&["status"][..], &["line", "list"], &["token", "list"]] {
+        let complaint = place.complaint(&[command, &["--url", "foo"]].concat());
+        assert_eq!(
+            complaint,
+            "exit 2\nerror: --url foo: not an address of a node\nhint: write it like http://127.0.0.1:8080\n"
+        );
+    }
+    let complaint = place.complaint(&["line", "set", "101"]);
+    assert!(complaint.starts_with("exit 2\nerror: nothing to change"), "{complaint}");
+}
+
+/// Goal: every wrong value of a file is told with what is allowed there.
+#[test]
+fn a_wrong_address_is_told_what_is_allowed() {
+    let place = Place::new();
+    for (text, wanted) in [
+        ("[http]\nlisten = \"localhost:80\"\n", "hint: allowed: an IPv4 address"),
+        ("[media]\nadvertise = \"here\"\n", "hint: allowed: an IPv4 or IPv6 address"),
+        ("[media]\nanchor = \"yes\"\n", "hint: allowed: true or false"),
+        ("[sip]\nlisten = [5060]\n", "hint: allowed: \"transport://address:port\""),
+    ] {
+        place.file("offhook.toml", text);
+        let complaint = place.complaint(&["config", "check"]);
+        assert!(complaint.contains(wanted) && complaint.starts_with("exit 3\n"), "{complaint}");
+        assert!(!complaint.contains("invalid") && !complaint.contains("syntax"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_configuration_without_sip_listeners_is_sound_with_a_warning() {
+    let place = Place::new();
+    place.file("offhook.toml", "[sip]\nlisten = []\n");
+    let output = place.run(&["config", "check"]);
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("warning: sip.listen: empty: phones reach the node by SIP over WebSocket"),
+        "{said}"
+    );
+    place.file("offhook.toml", "[sip]\nlisten = []\n[http]\nwebsocket_sip = false\n");
+    assert!(place.complaint(&["config", "check"]).contains("nothing listens for SIP"));
+}
+
+/// Goal: a broken certificate is found before the node is started with it, by the check and by the start alike.
+#[test]
+fn certificates_and_keys_are_read_by_the_check() {
+    let place = Place::new();
+    place.file("own.crt", "no certificate\n");
+    place.file("own.key", "no key\n");
+    place.file(
+        "offhook.toml",
+        "[tls]\ncertificate = \"own.crt\"\nkey = \"own.key\"\nauthorities = \"own.crt\"\n",
+    );
+    let complaint = place.complaint(&["config", "check"]);
+    assert_eq!(place.complaint(&["serve"]), complaint);
+    insta::assert_snapshot!(complaint);
+}
+
+#[test]
+fn what_signals_do_is_said_as_it_is() {
+    let help = String::from_utf8(Place::new().run(&["serve", "--help"]).stdout).unwrap();
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("A second signal ends them, a third one stops the node at once"), "{help}");
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_in_place_by_every_command() {
     let place = Place::new();
     place.file("offhook.toml", "[media]\nport = \"20000-29999\"\n");

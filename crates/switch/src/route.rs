@@ -117,7 +117,7 @@ pub fn decide(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant};
 
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn peer(id: u64, prefixes: &[&str]) -> Peer {
+    pub(crate) fn peer(id: u64, prefixes: &[&str]) -> Peer {
         Peer {
             id: PeerId(id),
             name: format!("peer{id}").into(),

@@ -54,8 +54,12 @@ impl Stage {
     }
 
     pub fn open(&self, endpoint: u64, streams: usize) -> Vec<u16> {
+        self.open_at(LOCAL, endpoint, streams)
+    }
+
+    pub fn open_at(&self, local: IpAddr, endpoint: u64, streams: usize) -> Vec<u16> {
         let endpoint = EndpointId(endpoint);
-        self.handle.send(MediaCommand::Open { endpoint, local: LOCAL, streams });
+        self.handle.send(MediaCommand::Open { endpoint, local, streams });
         match self.event() {
             MediaEvent::Opened { endpoint: its, rtp_ports } if its == endpoint => rtp_ports,
             other => panic!("opened expected, not {other:?}"),
@@ -96,8 +100,12 @@ pub struct Phone {
 
 impl Phone {
     pub fn new(ssrc: u32) -> Self {
+        Self::at(LOCAL, ssrc)
+    }
+
+    pub fn at(local: IpAddr, ssrc: u32) -> Self {
         let socket = || {
-            let socket = UdpSocket::bind((LOCAL, 0)).unwrap();
+            let socket = UdpSocket::bind((local, 0)).unwrap();
             socket.set_read_timeout(Some(PATIENCE)).unwrap();
             socket
         };
@@ -118,7 +126,12 @@ impl Phone {
     }
 
     pub fn say(&self, to: u16, sequence_number: u16) {
-        self.rtp.send_to(&rtp(self.ssrc, sequence_number), (LOCAL, to)).unwrap();
+        self.rtp.send_to(&rtp(self.ssrc, sequence_number), (self.ip(), to)).unwrap();
+    }
+
+    /// Where it is, and so is the node it speaks to.
+    pub fn ip(&self) -> IpAddr {
+        self.rtp.local_addr().unwrap().ip()
     }
 
     pub fn hear(&self) -> (Vec<u8>, SocketAddr) {

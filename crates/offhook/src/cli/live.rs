@@ -9,6 +9,9 @@ pub struct RegistrationsArgs {
     /// Of this tenant only
     #[arg(long)]
     pub tenant: Option<String>,
+    /// Print everything in full, however wide
+    #[arg(long, conflicts_with = "json")]
+    pub wide: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -29,6 +32,9 @@ pub struct CallsArgs {
     /// Print one table and end, also on a terminal
     #[arg(long)]
     pub once: bool,
+    /// Print one table with everything in full, however wide, and end
+    #[arg(long, conflicts_with = "json")]
+    pub wide: bool,
     /// Print JSON and end
     #[arg(long)]
     pub json: bool,
@@ -84,6 +90,9 @@ pub struct RecordsArgs {
     /// Why they are read; it goes into the access log
     #[arg(long)]
     pub reason: Option<String>,
+    /// Print everything in full, however wide
+    #[arg(long, conflicts_with_all = ["json", "csv"])]
+    pub wide: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     pub json: bool,

@@ -15,7 +15,7 @@ pub use site::{
     PeerSettings, Srtp, TenantCommand, UserCommand,
 };
 
-use crate::try_call::TryArgs;
+use crate::{output, try_call::TryArgs};
 
 /// What the exit codes mean; every page of help ends with it where it matters.
 const AFTER_HELP: &str = "\
@@ -29,9 +29,9 @@ Examples:
 Exit codes:
   0  done
   1  refused or failed; nothing was changed
-  2  the command line is wrong
+  2  the command line is wrong: an option, or a value that cannot be one
   3  the configuration is wrong
-  4  no node answers
+  4  no node answers, or the connection to it broke off
   5  no token, or a wrong one
 
 Environment:
@@ -106,9 +106,43 @@ pub enum Command {
     Drain,
 }
 
+/// Says what is wrong with the command line, or shows the help that was asked for, and ends the program.
+pub fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    output::note(plain(&error.to_string()).trim_end());
+    std::process::exit(error.exit_code())
+}
+
+/// The words of the standard library's parsers, in ours.
+fn plain(text: &str) -> String {
+    let number = "not a whole number";
+    text.replace("invalid digit found in string", number)
+        .replace("cannot parse integer from empty string", number)
+        .replace("number too large to fit in target type", "the number is too large")
+        .replace("one or more required arguments were not provided", "something is missing")
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    #[test]
+    fn a_wrong_number_is_told_in_plain_words() {
+        let said = |arguments: &[&str]| {
+            let error = super::Cli::try_parse_from(arguments).expect_err("that is no number");
+            assert_eq!(error.exit_code(), 2);
+            super::plain(&error.to_string())
+        };
+        for value in ["x", "-1", "99999999999999999999999"] {
+            let said = said(&["offhook", "records", &format!("--limit={value}")]);
+            assert!(
+                said.contains("--limit") && !said.contains("digit") && !said.contains("target"),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -10,8 +10,9 @@ Examples:
   offhook serve --demo                with two lines to try it out
   offhook serve --config /etc/offhook/offhook.toml
 
-SIGTERM and SIGINT drain: no new calls, running ones may end; a second signal
-stops at once.")]
+SIGTERM and SIGINT (Ctrl-C) drain: no new calls, running ones have
+limits.drain_secs to end. A second signal ends them, a third one stops the node
+at once. SIGHUP reads the certificates again.")]
 pub struct ServeArgs {
     /// Make two demo lines with fresh passwords, if there are no lines yet
     #[arg(long)]
@@ -22,7 +23,13 @@ pub struct ServeArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the configuration is sound, and where it is not
-    #[command(after_help = "Examples:\n  offhook config check\n  offhook config check --config new.toml")]
+    #[command(after_help = "\
+Examples:
+  offhook config check
+  offhook config check --config new.toml
+
+Certificates and keys are read, too. If the node runs here, what its lines and
+peers lack is told as well: emergency numbers that no peer takes.")]
     Check,
     /// Print the configuration in force, defaults included
     #[command(after_help = "Examples:\n  offhook config show\n  offhook config show > offhook.toml")]

@@ -19,11 +19,14 @@ pub async fn run(client: &Client, args: &ApplyArgs) -> Result<(), Failure> {
     let plan: Value = client.send_text("/apply/plan", std::slice::from_ref(&prune), document.clone()).await?;
     let changes = plan["changes"].as_array().map_or(&[][..], Vec::as_slice);
     if changes.is_empty() {
-        return output::line("Nothing to do: all is as the file says.");
+        output::line("Nothing to do: all is as the file says.")?;
+        output::warnings(&plan);
+        return Ok(());
     }
     for change in changes.iter().filter_map(Value::as_str) {
         output::line(&output::clean(change))?;
     }
+    output::warnings(&plan);
     if args.dry_run || !(args.yes || confirmed(changes.len(), args)?) {
         return output::line("Nothing was changed.");
     }

@@ -22,7 +22,7 @@ use crate::{
     cli::{Command, RegistrationsArgs},
     client::Client,
     failure::Failure,
-    output,
+    output::{self, Fit},
     pages::{self, field},
 };
 
@@ -65,12 +65,23 @@ async fn registrations(client: &Client, args: &RegistrationsArgs) -> Result<(), 
             field(binding, "transport"),
             field(binding, "user_agent"),
             output::short_time(&field(binding, "expires")),
+            field(binding, "remote"),
+            field(binding, "q"),
         ]
     };
     let rows = bindings.iter().map(row).collect();
     let nothing =
         "No device is registered. Give a phone the name and password of a line: `offhook line list`.";
-    output::table(&["LINE", "CONTACT", "BY", "DEVICE", "UNTIL (UTC)"], rows, nothing)
+    let columns = [
+        ("LINE", Fit::Shorten),
+        ("CONTACT", Fit::Shorten),
+        ("BY", Fit::Whole),
+        ("DEVICE", Fit::Drop),
+        ("UNTIL (UTC)", Fit::Whole),
+        ("REACHED AT", Fit::Wide),
+        ("Q", Fit::Wide),
+    ];
+    output::fitted(&columns, rows, args.wide, nothing)
 }
 
 async fn status(client: &Client, json: bool) -> Result<(), Failure> {
@@ -88,6 +99,7 @@ async fn status(client: &Client, json: bool) -> Result<(), Failure> {
     ] {
         output::line(&format!("{name:14}{}", field(&status, key)))?;
     }
+    output::warnings(&status);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::{
     cli::RecordsArgs,
     client::Client,
     failure::Failure,
-    output,
+    output::{self, Fit},
     pages::{self, field},
 };
 
@@ -32,10 +32,38 @@ pub async fn run(client: &Client, args: &RecordsArgs) -> Result<(), Failure> {
             output::duration(record["talk_ms"].as_i64().unwrap_or_default()),
             field(record, "cause").replace('_', " "),
             field(record, "sip_status"),
+            field(record, "id"),
+            field(record, "tenant"),
+            field(record, "ended_by"),
+            field(record, "q850"),
+            mos(record, "caller"),
+            mos(record, "callee"),
         ]
     };
-    let headings = ["BEGUN (UTC)", "FROM", "TO", "TALKED", "END", "SIP"];
-    output::table(&headings, records.iter().map(row).collect(), "There are no such records.")
+    let columns = [
+        ("BEGUN (UTC)", Fit::Whole),
+        ("FROM", Fit::Shorten),
+        ("TO", Fit::Shorten),
+        ("TALKED", Fit::Whole),
+        ("END", Fit::Whole),
+        ("SIP", Fit::Whole),
+        ("CALL", Fit::Wide),
+        ("TENANT", Fit::Wide),
+        ("ENDED BY", Fit::Wide),
+        ("Q.850", Fit::Wide),
+        ("MOS FROM", Fit::Wide),
+        ("MOS TO", Fit::Wide),
+    ];
+    output::fitted(&columns, records.iter().map(row).collect(), args.wide, "There are no such records.")
+}
+
+/// How the caller, or the callee that answered, could be heard.
+fn mos(record: &Value, role: &str) -> String {
+    let legs = record["legs"].as_array().map_or(&[][..], Vec::as_slice);
+    let leg =
+        legs.iter().rfind(|leg| leg["role"] == role && (role == "caller" || leg["answered"].is_string()));
+    let mos = leg.and_then(|leg| leg["streams"][0]["mos"].as_f64());
+    mos.map_or("-".into(), |mos| format!("{mos:.2}"))
 }
 
 async fn csv(client: &Client, query: Vec<(&str, String)>, at_most: Option<usize>) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use crate::{cli::ServeArgs, failure::Failure, output};
 /// Runs a node until it is told to stop.
 pub fn run(config: Option<&Path>, args: &ServeArgs) -> Result<(), Failure> {
     let loaded = Config::load(config)?;
+    loaded.check_files()?;
     for warning in loaded.config.warnings() {
         output::note(&format!("warning: {warning}"));
     }
@@ -67,6 +68,12 @@ fn greeting(welcome: &Welcome, address: Option<IpAddr>, offhook: &str) -> String
             token.reveal()
         ));
     }
+    if !welcome.warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in &welcome.warnings {
+        text.push_str(&format!("{}\n", output::warning_text(warning)));
+    }
     let next = [
         ("try", "make a test call through this node"),
         ("line add NAME", "add a line for a phone"),
@@ -94,6 +101,7 @@ mod tests {
             token_file: "data/token".into(),
             api: "http://127.0.0.1:8080".into(),
             made_certificate: false,
+            warnings: Vec::new(),
         }
     }
 
@@ -104,6 +112,16 @@ mod tests {
         assert!(said.contains("Phones in this network reach it at 198.51.100.7\n"), "{said}");
         let said = greeting(&welcome("sip udp 127.0.0.1:5060"), address, "offhook");
         assert!(!said.contains("198.51.100.7"), "{said}");
+    }
+
+    #[test]
+    fn what_the_site_lacks_is_told_with_its_hint() {
+        let lost =
+            "emergency calls of tenant default lead nowhere: no peer takes 112; hint: add it".to_string();
+        let said =
+            greeting(&Welcome { warnings: vec![lost], ..welcome("sip udp 0.0.0.0:5060") }, None, "offhook");
+        assert!(said.contains("\n\nwarning: emergency calls of tenant default lead nowhere"), "{said}");
+        assert!(said.contains("takes 112\nhint: add it\n\nNext\n"), "{said}");
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub async fn run(client: &Client, args: &TraceArgs) -> Result<(), Failure> {
     let mut events = Events::default();
     while let Some(bytes) = response.chunk().await.map_err(|error| client.broke_off(&error))? {
         for event in events.feed(&bytes) {
+            if event.name == "end" {
+                output::note("The trace ends: the node has stopped.");
+                return Ok(());
+            }
             show(&event, args.json)?;
         }
     }

@@ -295,18 +295,35 @@ impl Call {
         }
     }
 
-    /// A bug of ours hit this call: nothing of its state can be trusted but its account and its ports.
+    /// A bug of ours hit this call: it ends, and both sides hear of it. False if that has happened before: then nothing of
+    /// its state can be trusted any more, and [`Call::give_up`] is all that is left.
+    pub fn end_by_bug(&mut self, services: &mut Services, now: Moment) -> bool {
+        if std::mem::replace(&mut self.is_broken, true) {
+            return false;
+        }
+        let status = StatusCode::SERVER_INTERNAL_ERROR;
+        self.answer_failure(services, status, now);
+        self.hang_up_both(services, EndedBy::Node, EndCause::Failed, status, now);
+        true
+    }
+
+    /// Puts in order what other calls share with this one, and makes the record, without a word to anybody.
     pub fn give_up(&mut self, services: &mut Services, now: Moment) {
+        let status = StatusCode::SERVER_INTERNAL_ERROR;
+        self.decide(Verdict { by: EndedBy::Node, cause: EndCause::Failed, status }, now);
+        if let Some(account) = self.account.take() {
+            let lines = self.legs.iter().filter_map(|leg| leg.branch.as_ref()?.way.line());
+            for line in lines.chain(self.who.line()) {
+                services.lines.call_ended(line.id, account.id(), now.utc);
+            }
+            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
+        }
+        self.give_back_room(services);
+        self.forget(services);
         for leg in &mut self.legs {
             if let Some(endpoint) = leg.session.take_endpoint() {
                 services.media(MediaCommand::Close { endpoint });
             }
-        }
-        self.give_back_room(services);
-        let status = StatusCode::SERVER_INTERNAL_ERROR;
-        self.decide(Verdict { by: EndedBy::Node, cause: EndCause::Failed, status }, now);
-        if let Some(account) = self.account.take() {
-            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
         }
     }
 
@@ -401,6 +418,7 @@ const fn reason_of(cause: EndCause) -> Option<&'static str> {
         EndCause::MediaSilence => Some("Q.850;cause=102;text=\"No media\""),
         EndCause::TooLong => Some("Q.850;cause=102;text=\"Maximum duration\""),
         EndCause::Vanished => Some("Q.850;cause=102;text=\"Other side vanished\""),
+        EndCause::Failed => Some("Q.850;cause=41;text=\"Failure of the exchange\""),
         EndCause::Shutdown => Some("Q.850;cause=41;text=\"Ended by the operator\""),
         EndCause::Incompatible => Some("Q.850;cause=88;text=\"No answer to the offer\""),
         _ => None,

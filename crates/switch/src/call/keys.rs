@@ -217,3 +217,87 @@ pub fn profile_of(known: Option<&SessionDescription>, index: usize, written: Pro
     let known = known?.media_at(index)?.protocol();
     (known.plain() == written.plain()).then_some(known)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+    /// One audio section in this profile with these `crypto` values.
+    fn described(profile: &str, cryptos: &[String]) -> SessionDescription {
+        let cryptos: String = cryptos.iter().map(|value| format!("a=crypto:{value}\r\n")).collect();
+        let text = format!(
+            "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 {profile} 8\r\n{cryptos}"
+        );
+        SessionDescription::parse(text).unwrap()
+    }
+
+    fn crypto(tag: u32, suite: &str) -> String {
+        format!("{tag} {suite} {KEY}")
+    }
+
+    fn known(tag: u32) -> String {
+        crypto(tag, "AES_CM_128_HMAC_SHA1_80")
+    }
+
+    #[test]
+    fn every_offer_finds_its_way_or_is_refused() {
+        use Choice::{Ours, Pass, PassSecured, Plain};
+        let (plain, best, secured) = (
+            described("RTP/AVP", &[]),
+            described("RTP/AVP", &[known(1)]),
+            described("RTP/SAVP", &[known(1)]),
+        );
+        let foreign = described("RTP/SAVP", &[crypto(1, "F8_128_HMAC_SHA1_80")]);
+        for (offer, auto, never, always) in [
+            (&plain, Some(Pass), Some(Pass), Some(Ours)),
+            (&best, Some(Pass), Some(Plain), Some(PassSecured)),
+            (&secured, Some(Pass), Some(Plain), Some(PassSecured)),
+            (&foreign, Some(Pass), None, Some(PassSecured)),
+        ] {
+            let media = offer.media_at(0).unwrap();
+            let chosen = Srtp::ALL.map(|want| choose(&media, false, want, false));
+            assert_eq!(chosen, [auto, never, always]);
+        }
+        let media = |sdp: &SessionDescription| choose(&sdp.media_at(0).unwrap(), true, Srtp::Auto, false);
+        assert_eq!((media(&plain), media(&best)), (None, Some(Pass)), "who needs keys brings some");
+        let running = choose(&foreign.media_at(0).unwrap(), false, Srtp::Always, true);
+        assert_eq!(running, None, "its writer could not be answered");
+    }
+
+    #[test]
+    fn a_key_with_an_mki_does_not_end_here() {
+        let offer = described("RTP/SAVP", &[format!("{}|2^20|1:4", known(1)), known(2)]);
+        assert_eq!(usable(&offer.media_at(0).unwrap()).map(|crypto| crypto.tag), Some(2));
+    }
+
+    #[test]
+    fn an_answer_fits_by_tag_and_suite_even_of_suites_that_we_do_not_have() {
+        let foreign = |tag| crypto(tag, "F8_128_HMAC_SHA1_80");
+        let offer = described("RTP/SAVP", &[known(1), foreign(2)]);
+        let fits_passed = |profile: &str, cryptos: &[String], needed| {
+            let answer = described(profile, cryptos);
+            fits(offer.media_at(0), &Protection::Passed, &answer.media_at(0).unwrap(), needed)
+        };
+        assert!(fits_passed("RTP/SAVP", &[known(1)], true) && fits_passed("RTP/SAVP", &[foreign(2)], true));
+        assert!(
+            !fits_passed("RTP/SAVP", &[foreign(1)], false) && !fits_passed("RTP/SAVP", &[known(3)], false)
+        );
+        assert!(!fits_passed("RTP/SAVP", &[], false), "SRTP without a key");
+        let ours = Protection::Ours(fresh(&mut Random::from_number(1)));
+        for (cryptos, fitting) in [(vec![known(1)], true), (vec![known(2)], false), (vec![], false)] {
+            let answer = described("RTP/SAVP", &cryptos);
+            assert_eq!(fits(None, &ours, &answer.media_at(0).unwrap(), false), fitting);
+        }
+    }
+
+    #[test]
+    fn what_a_leg_was_told_does_not_print() {
+        let ours = fresh(&mut Random::from_number(1));
+        let text = Bytes::from_static(b"a=crypto:1 secret 192.0.2.1");
+        let told = Told { text, protection: vec![Protection::Ours(ours)] };
+        let shown = format!("{told:?}");
+        assert!(!shown.contains("secret") && !shown.contains("192") && shown.contains("***"), "{shown}");
+    }
+}

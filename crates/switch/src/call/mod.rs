@@ -124,6 +124,8 @@ pub struct Call {
     peers: Vec<PeerId>,
     /// The media engine's reports still to come.
     reports_due: usize,
+    /// A bug of ours has hit it once, and it was ended for it.
+    is_broken: bool,
     /// The soonest look the exchange's timer queue has promised.
     pub(crate) wakes_at: Option<Instant>,
 }

@@ -65,9 +65,16 @@ pub struct Start {
     pub device: Option<Vec<Target>>,
 }
 
+/// What a call needs besides, to begin.
+pub struct Beginning {
+    flow: Flow,
+    route: Result<Route, NoRoute>,
+    device: Option<Vec<Target>>,
+}
+
 impl Call {
-    /// Begins a call. It may end at once, with its refusal sent and its record made.
-    pub fn start(services: &mut Services, start: Start, now: Moment) -> Self {
+    /// A call that nobody has heard of yet; [`Call::begin`] must follow when it is in its place.
+    pub fn new(services: &mut Services, start: Start, now: Moment) -> (Self, Beginning) {
         let Start {
             key,
             invite,
@@ -84,7 +91,7 @@ impl Call {
         let id = CallId::new(now.utc, &mut services.random);
         let account = Account::new(id, who.tenant(), &identity, &callee_uri, now.utc);
         let anchored = anchors(services.settings.anchor_media, &who, route.as_ref().ok());
-        let mut call = Self {
+        let call = Self {
             key,
             account: Some(account),
             who,
@@ -106,31 +113,39 @@ impl Call {
             relays: Vec::new(),
             peers: Vec::new(),
             reports_due: 0,
+            is_broken: false,
             wakes_at: None,
         };
-        services.owners.invite_received(invite, key);
-        call.add_caller(services, flow, now);
-        let (caller_has_room, without_room) = match call.who.clone() {
+        (call, Beginning { flow, route, device })
+    }
+
+    /// Begins. It may end at once, with its refusal sent and its record made.
+    pub fn begin(&mut self, services: &mut Services, beginning: Beginning, now: Moment) {
+        let Beginning { flow, route, device } = beginning;
+        if let Some(Pending { key, .. }) = self.invite {
+            services.owners.invite_received(key, self.key);
+        }
+        self.add_caller(services, flow, now);
+        let (caller_has_room, without_room) = match self.who.clone() {
             Caller::Line(line) => (services.lines.calls(line.id) <= line.calls_max, StatusCode::FORBIDDEN),
-            Caller::Peer(peer) => (call.take_room_of(services, &peer), StatusCode::SERVICE_UNAVAILABLE),
+            Caller::Peer(peer) => (self.take_room_of(services, &peer), StatusCode::SERVICE_UNAVAILABLE),
         };
         match route {
-            Ok(_) if !caller_has_room => call.refuse(services, without_room, EndCause::Overloaded, now),
+            Ok(_) if !caller_has_room => self.refuse(services, without_room, EndCause::Overloaded, now),
             Ok(Route::Line(line)) if services.lines.has_room(&line) => {
-                call.device = device;
-                call.ring_line(services, &line, now);
+                self.device = device;
+                self.ring_line(services, &line, now);
             }
-            Ok(Route::Line(_)) => call.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
-            Ok(Route::Peer(peer)) if call.take_room_of(services, &peer) => call.locate(services, peer, now),
+            Ok(Route::Line(_)) => self.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
+            Ok(Route::Peer(peer)) if self.take_room_of(services, &peer) => self.locate(services, peer, now),
             Ok(Route::Peer(_)) => {
-                call.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
+                self.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
             }
             Err(reason) => {
                 let (status, cause) = reason.answer();
-                call.refuse(services, status, cause, now);
+                self.refuse(services, status, cause, now);
             }
         }
-        call
     }
 
     /// Takes one of the calls that `peer` may have at once; they are given back when the call is over.

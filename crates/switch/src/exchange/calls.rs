@@ -1,6 +1,6 @@
 //! The table of calls, and when each wants to be woken.
 
-use offhook_base::{Instant, Moment};
+use offhook_base::Instant;
 use offhook_sip::transaction::TimerQueue;
 
 use super::{owners::CallKey, services::Services};
@@ -48,7 +48,8 @@ impl Calls {
         let Some(call) = self.get_mut(key) else { return };
         if call.is_finished() {
             call.forget(services);
-            return self.remove(key);
+            self.remove(key);
+            return;
         }
         let Some(deadline) = call.deadline() else { return };
         if call.wakes_at.is_none_or(|wakes_at| deadline < wakes_at) {
@@ -57,20 +58,19 @@ impl Calls {
         }
     }
 
-    /// Removes a call whatever state it is in.
-    pub fn evict(&mut self, key: CallKey, services: &mut Services, now: Moment) {
-        let Some(call) = self.get_mut(key) else { return };
-        call.give_up(services, now);
-        call.forget(services);
-        self.remove(key);
+    /// Takes a call out whatever state it is in.
+    pub fn evict(&mut self, key: CallKey) -> Option<Box<Call>> {
+        self.get_mut(key)?;
+        self.remove(key)
     }
 
-    fn remove(&mut self, key: CallKey) {
+    fn remove(&mut self, key: CallKey) -> Option<Box<Call>> {
         let slot = &mut self.slots[key.slot as usize];
-        slot.call = None;
+        let call = slot.call.take();
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.slot);
         self.running -= 1;
+        call
     }
 
     /// The next call whose deadline has come.

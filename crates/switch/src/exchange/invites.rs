@@ -146,9 +146,9 @@ impl Exchange {
             route,
             device,
         };
-        let call = Call::start(&mut self.services, start, now);
+        let (call, beginning) = Call::new(&mut self.services, start, now);
         self.calls.insert(call_key, call);
-        self.calls.settle(call_key, &mut self.services);
+        self.with_call(call_key, |call, services| call.begin(services, beginning, now));
     }
 
     /// A MESSAGE outside of calls goes to a line's devices. To peers none are sent: SMS gateways come later.

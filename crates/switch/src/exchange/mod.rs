@@ -10,6 +10,7 @@ pub mod event;
 mod incoming;
 mod invites;
 pub mod owners;
+mod recover;
 mod registrations;
 mod requests;
 mod responses;
@@ -93,6 +94,8 @@ impl Exchange {
                 owners: Owners::default(),
                 buffer: BytesMut::with_capacity(services::BUFFER_BYTES),
                 outputs: VecDeque::new(),
+                #[cfg(test)]
+                traps: VecDeque::new(),
             },
             calls: Calls::default(),
             couriers: Couriers::default(),
@@ -209,14 +212,6 @@ impl Exchange {
         }
         self.calls.settle(key, &mut self.services);
         self.at_work = None;
-    }
-
-    /// After [`Exchange::handle`] panicked, which is a bug of ours: gives up the call that was being worked on, with its
-    /// record, and goes on. Other calls are untouched: nothing is shared between them but the tables.
-    pub fn recover(&mut self, now: Moment) {
-        if let Some(key) = self.at_work.take() {
-            self.calls.evict(key, &mut self.services, now);
-        }
     }
 
     /// Calls that are on now.

@@ -55,6 +55,9 @@ pub struct Services {
     /// Messages are written here and split off.
     pub buffer: BytesMut,
     pub(super) outputs: VecDeque<Output>,
+    /// Which of the next commands and questions panic: a test wants to see what becomes of the call.
+    #[cfg(test)]
+    pub(super) traps: VecDeque<bool>,
 }
 
 impl Services {
@@ -104,11 +107,15 @@ impl Services {
 
     /// Tells the media engine.
     pub fn media(&mut self, command: MediaCommand) {
+        #[cfg(test)]
+        assert_ne!(self.traps.pop_front(), Some(true), "a test's trap");
         self.outputs.push_back(Output::Media(command));
     }
 
     /// Asks the outside.
     pub fn ask(&mut self, ask: Ask) {
+        #[cfg(test)]
+        assert_ne!(self.traps.pop_front(), Some(true), "a test's trap");
         self.outputs.push_back(Output::Ask(ask));
     }
 

@@ -15,25 +15,35 @@ use crate::{
     cli::CallsArgs,
     client::Client,
     failure::Failure,
-    output,
+    output::{self, Column, Fit},
     pages::{self, field},
 };
 
-const HEADINGS: [&str; 5] = ["CALL", "FROM", "TO", "STATE", "TIME"];
+const COLUMNS: [Column; 8] = [
+    ("CALL", Fit::Whole),
+    ("FROM", Fit::Shorten),
+    ("TO", Fit::Shorten),
+    ("STATE", Fit::Whole),
+    ("TIME", Fit::Whole),
+    ("TENANT", Fit::Wide),
+    ("ANSWERED (UTC)", Fit::Wide),
+    ("LEGS", Fit::Wide),
+];
 
 /// Shows the calls, or hangs one up.
 pub async fn run(client: &Client, args: &CallsArgs) -> Result<(), Failure> {
     if let Some(call) = &args.hang_up {
-        client.command(Method::DELETE, &format!("/calls/{}", segment(call))).await?;
+        let taken_down = client.command(Method::DELETE, &format!("/calls/{}", segment(call))).await;
+        taken_down.map_err(|failure| failure.in_place_of("--call", "--hang-up"))?;
         return output::line(&format!("Call {call} is being taken down."));
     }
     if args.json {
         return output::json(&Value::Array(calls(client, args).await?));
     }
-    if !args.once && io::stdout().is_terminal() && io::stdin().is_terminal() {
+    if !args.once && !args.wide && io::stdout().is_terminal() && io::stdin().is_terminal() {
         return screen::run(client, args).await;
     }
-    output::table(&HEADINGS, rows(&calls(client, args).await?), "There are no calls.")
+    output::fitted(&COLUMNS, rows(&calls(client, args).await?), args.wide, "There are no calls.")
 }
 
 async fn calls(client: &Client, args: &CallsArgs) -> Result<Vec<Value>, Failure> {
@@ -49,6 +59,9 @@ fn rows(calls: &[Value]) -> Vec<Vec<String>> {
             output::short_uri(&field(call, "callee")),
             phase(&field(call, "phase")),
             age(&field(call, "started")),
+            field(call, "tenant"),
+            output::short_time(&field(call, "answered")),
+            field(call, "legs"),
         ]
     };
     calls.iter().map(row).collect()

@@ -12,7 +12,7 @@ use crossterm::{
 };
 use serde_json::Value;
 
-use super::{HEADINGS, calls, rows};
+use super::{COLUMNS, calls, rows};
 use crate::{cli::CallsArgs, client::Client, failure::Failure, output};
 
 /// How often the calls are asked for.
@@ -32,6 +32,9 @@ pub async fn run(client: &Client, args: &CallsArgs) -> Result<(), Failure> {
         match calls(client, args).await {
             Ok(calls) => (calls_now, trouble) = (calls, None),
             // The node may be restarting: keep looking, and say so.
+            Err(failure) if failure.is_unreachable() => {
+                trouble = Some("the node has stopped; waiting for it to come back".into());
+            }
             Err(failure) => trouble = failure.to_string().lines().next().map(Into::into),
         }
     }
@@ -76,7 +79,7 @@ impl Screen {
         let table = if calls.is_empty() {
             "There are no calls.\n".to_string()
         } else {
-            output::render_table(&HEADINGS, rows(calls), columns)
+            output::render_fitted(&COLUMNS, rows(calls), Some(columns))
         };
         let mut out = io::stdout().lock();
         let count = if calls.len() == 1 { "1 call".to_string() } else { format!("{} calls", calls.len()) };

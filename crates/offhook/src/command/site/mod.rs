@@ -29,6 +29,11 @@ impl Kind {
         format!("/tenants/{}/{}", segment(tenant), self.plural)
     }
 
+    /// What the node calls one of them where a value of it is wrong.
+    fn document_path(self, tenant: &str, name: &str) -> String {
+        format!("tenants.{tenant}.{}.{name}", self.plural)
+    }
+
     /// Makes one.
     pub async fn add(
         self,
@@ -38,8 +43,10 @@ impl Kind {
         mut fields: Map<String, Value>,
     ) -> Result<Value, Failure> {
         fields.insert("name".into(), name.into());
-        let made = client.send_json(Method::POST, &self.path(tenant), &fields).await?;
+        let made: Result<Value, _> = client.send_json(Method::POST, &self.path(tenant), &fields).await;
+        let made = made.map_err(|failure| failure.in_options(&self.document_path(tenant, name)))?;
         output::note(&format!("Added {} {name}@{tenant}.", self.name));
+        output::warnings(&made);
         Ok(made)
     }
 
@@ -55,7 +62,9 @@ impl Kind {
             return Err(nothing_to_change(self.name));
         }
         let path = format!("{}/{}", self.path(tenant), segment(name));
-        let changed = client.send_json(Method::PATCH, &path, &fields).await?;
+        let changed = client.send_json(Method::PATCH, &path, &fields).await;
+        let changed =
+            changed.map_err(|failure: Failure| failure.in_options(&self.document_path(tenant, name)))?;
         output::note(&format!("Changed {} {name}@{tenant}.", self.name));
         Ok(changed)
     }
@@ -91,7 +100,8 @@ pub async fn tenant(client: &Client, command: TenantCommand) -> Result<(), Failu
         TenantCommand::Add { name, domains, realm } => {
             let mut body = tenant_fields(&domains, realm);
             body.insert("name".into(), name.as_str().into());
-            client.send_json::<Value>(Method::POST, "/tenants", &body).await?;
+            let made = client.send_json::<Value>(Method::POST, "/tenants", &body).await;
+            made.map_err(|failure| failure.in_options(&format!("tenants.{name}")))?;
             output::note(&format!("Added tenant {name}."));
         }
         TenantCommand::Set { name, domains, realm } => {
@@ -99,7 +109,9 @@ pub async fn tenant(client: &Client, command: TenantCommand) -> Result<(), Failu
             if body.is_empty() {
                 return Err(nothing_to_change("tenant"));
             }
-            client.send_json::<Value>(Method::PATCH, &format!("/tenants/{}", segment(&name)), &body).await?;
+            let path = format!("/tenants/{}", segment(&name));
+            let changed = client.send_json::<Value>(Method::PATCH, &path, &body).await;
+            changed.map_err(|failure| failure.in_options(&format!("tenants.{name}")))?;
             output::note(&format!("Changed tenant {name}."));
         }
         TenantCommand::List { json } => {
@@ -201,5 +213,5 @@ fn show_list(items: &[Value], json: bool, columns: &[(&str, &str)], nothing: &st
 }
 
 fn nothing_to_change(what: &str) -> Failure {
-    Failure::new("nothing to change: no setting is given", format!("see `offhook {what} set --help`"))
+    Failure::usage("nothing to change: no setting is given", format!("see `offhook {what} set --help`"))
 }
