@@ -251,7 +251,7 @@ fn contact(headers: &Headers) -> Result<Option<Box<str>>, DialogError> {
 fn party(address: &NameAddr<'_>) -> Box<str> {
     let mut text = match address.display_name() {
         Some(name) => format!("{} <{}>", crate::header::Quoted(&name), address.uri),
-        None => format!("<{}>", address.uri),
+        None => ["<", address.uri, ">"].concat(),
     };
     for (name, value) in address.params.iter() {
         if !name.eq_ignore_ascii_case("tag") {

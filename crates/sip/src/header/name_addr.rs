@@ -7,7 +7,7 @@ use super::{
     params::{Params, split_params},
     scan::{delta_seconds, take_quoted, trim, trim_start, unescape_quoted, unfold},
 };
-use crate::uri::{Uri, UriError};
+use crate::uri::{Uri, UriError, is_uri_octet};
 
 /// An address with an optional display name and header parameters.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ impl<'a> NameAddr<'a> {
         // Without brackets all parameters are the header's, and `,` `;` `?` cannot be the URI's (RFC 3261 §20.10).
         let (uri, params) = split_params(value);
         let uri = trim(uri);
-        if memchr::memchr2(b'?', b',', uri.as_bytes()).is_some() || !is_uri_text(uri) {
+        if memchr::memchr2(b'?', b',', uri.as_bytes()).is_some() || uri_end(uri) != Some(uri.len()) {
             return None;
         }
         Self::bare(uri, params)
@@ -111,16 +111,22 @@ impl<'a> NameAddr<'a> {
 /// `<uri>` and parameters.
 fn bracketed(text: &str) -> Option<NameAddr<'_>> {
     let text = text.strip_prefix('<')?;
-    let end = memchr::memchr(b'>', text.as_bytes())?;
-    let uri = &text[..end];
-    is_uri_text(uri).then_some(())?;
-    NameAddr::bare(uri, &text[end + 1..])
+    let end = uri_end(text)?;
+    let params = text[end..].strip_prefix('>')?;
+    NameAddr::bare(&text[..end], params)
 }
 
-/// Looks like a URI: has a scheme and no white space. A fold inside would end up in a request line.
-fn is_uri_text(uri: &str) -> bool {
-    memchr::memchr(b':', uri.as_bytes()).is_some_and(|colon| colon > 0)
-        && uri.bytes().all(|octet| crate::uri::is_uri_octet(octet) || octet == 0x7f)
+/// How far `text` looks like a URI: a scheme, and no white space. A fold inside would end up in a request line.
+fn uri_end(text: &str) -> Option<usize> {
+    let mut colon = None;
+    let end = text.bytes().enumerate().find(|&(index, octet)| {
+        if octet == b':' {
+            colon.get_or_insert(index);
+        }
+        !is_uri_octet(octet)
+    });
+    let end = end.map_or(text.len(), |(end, _)| end);
+    colon.filter(|colon| *colon > 0).map(|_| end)
 }
 
 /// Writes it back with brackets around the URI, as received otherwise.

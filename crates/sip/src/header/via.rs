@@ -161,8 +161,7 @@ impl<'a> Via<'a> {
             line.text(":").number(port.into());
         }
         let source_ip = source.ip().to_canonical();
-        let host = self.host.trim_matches(['[', ']']);
-        let is_plain = self.rport.is_none() && host.parse() == Ok(source_ip);
+        let is_plain = self.rport.is_none() && self.names(source_ip);
         if is_plain && !self.params.contains("received") {
             line.text(self.params.as_str());
             return;
@@ -184,6 +183,12 @@ impl<'a> Via<'a> {
         if !is_plain {
             line.text(";received=").ip(source_ip);
         }
+    }
+
+    /// Whether the host of `sent-by` is this address.
+    fn names(&self, ip: IpAddr) -> bool {
+        let host = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(self.host);
+        host.parse() == Ok(ip)
     }
 
     fn write_protocol_and_sent_by(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,21 +2,31 @@
 
 use super::{Scheme, URI_BYTES_MAX, URI_PARAMS_MAX, Uri, UriError, escape::is_well_escaped};
 
-/// What may stand in a URI at all.
-const URI_OCTET: [bool; 256] = {
-    let mut table = [true; 256];
+/// What an octet means in a URI.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Nothing but itself.
+    Plain,
+    /// It separates, or begins an escape.
+    Sign,
+    /// It must not stand there: white space, a control octet, `<`, `>` or `"`.
+    Barred,
+}
+
+/// UTF-8 is let through because phones write it unescaped.
+const CLASSES: [Class; 256] = {
+    let mut table = [Class::Plain; 256];
     let mut octet = 0;
     while octet < table.len() {
-        table[octet] = octet > b' ' as usize && !matches!(octet as u8, b'<' | b'>' | b'"' | 0x7f);
+        table[octet] = match octet as u8 {
+            0..=b' ' | b'<' | b'>' | b'"' | 0x7f => Class::Barred,
+            b'%' | b'@' | b':' | b';' | b'?' => Class::Sign,
+            _ => Class::Plain,
+        };
         octet += 1;
     }
     table
 };
-
-/// Whether `octet` may stand in a URI: printable, and none of the signs that end one.
-pub(crate) const fn is_uri_octet(octet: u8) -> bool {
-    URI_OCTET[octet as usize]
-}
 
 /// What host names are made of. `_` is no letter of theirs, but of many real ones.
 const HOST_OCTET: [bool; 256] = {
@@ -29,50 +39,97 @@ const HOST_OCTET: [bool; 256] = {
     table
 };
 
+/// Whether `octet` may stand in a URI: printable, and none of the signs that end one.
+pub(crate) const fn is_uri_octet(octet: u8) -> bool {
+    !matches!(CLASSES[octet as usize], Class::Barred)
+}
+
+/// Where the signs of a URI stand, from one look at each octet.
+#[derive(Default)]
+struct Signs {
+    /// The first `@`.
+    at: Option<usize>,
+    /// Another `@`.
+    second_at: bool,
+    /// The first `:` before the first `@`.
+    password: Option<usize>,
+    /// The first `?` and the first `;` behind the `@`; behind the beginning if there is none.
+    question: Option<usize>,
+    semicolon: Option<usize>,
+}
+
+impl Signs {
+    fn read(opaque: &str) -> Result<Self, UriError> {
+        let octets = opaque.as_bytes();
+        let mut signs = Self::default();
+        let mut is_escaped = false;
+        for (index, &octet) in octets.iter().enumerate() {
+            match CLASSES[usize::from(octet)] {
+                Class::Plain => {}
+                Class::Barred => return Err(UriError::Octet),
+                Class::Sign => match octet {
+                    b'%' => is_escaped = true,
+                    b'@' if signs.at.is_some() => signs.second_at = true,
+                    // Neither a host, a parameter nor a header may hold a bare `@`, so the first one ends the user part,
+                    // whatever `;` or `?` stand before it.
+                    b'@' => (signs.at, signs.question, signs.semicolon) = (Some(index), None, None),
+                    b':' if signs.at.is_none() => {
+                        signs.password.get_or_insert(index);
+                    }
+                    b'?' => {
+                        signs.question.get_or_insert(index);
+                    }
+                    // A `;` within the headers separates nothing.
+                    b';' if signs.question.is_none() => {
+                        signs.semicolon.get_or_insert(index);
+                    }
+                    _ => {}
+                },
+            }
+        }
+        if is_escaped && !is_well_escaped(opaque) { Err(UriError::Escape) } else { Ok(signs) }
+    }
+}
+
 pub(super) fn uri(text: &str) -> Result<Uri<'_>, UriError> {
     if text.len() > URI_BYTES_MAX {
         return Err(UriError::TooLong);
     }
-    let colon = memchr::memchr(b':', text.as_bytes()).ok_or(UriError::Scheme)?;
+    let colon = text.bytes().position(|octet| octet == b':').ok_or(UriError::Scheme)?;
     let (scheme, opaque) = (&text[..colon], &text[colon + 1..]);
     if !is_scheme(scheme) {
         return Err(UriError::Scheme);
     }
-    // Outside printable octets nothing is allowed; UTF-8 is let through because phones write it unescaped.
-    if !opaque.bytes().all(is_uri_octet) {
-        return Err(UriError::Octet);
-    }
     match Scheme::parse(scheme) {
-        scheme @ (Scheme::Sip | Scheme::Sips) => sip(scheme, opaque),
-        Scheme::Tel => tel(opaque),
+        scheme @ (Scheme::Sip | Scheme::Sips) => sip(scheme, opaque, &Signs::read(opaque)?),
+        Scheme::Tel => {
+            Signs::read(opaque)?;
+            tel(opaque)
+        }
+        Scheme::Other(_) if !opaque.bytes().all(is_uri_octet) => Err(UriError::Octet),
         scheme @ Scheme::Other(_) if !opaque.is_empty() => Ok(bare(scheme, opaque)),
         Scheme::Other(_) => Err(UriError::Host),
     }
 }
 
 /// `userinfo@host:port;params?headers` (RFC 3261 §25.1).
-fn sip<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Result<Uri<'a>, UriError> {
-    if !is_well_escaped(opaque) {
-        return Err(UriError::Escape);
-    }
-    // Neither a host, a parameter nor a header may hold a bare `@`, so the first one ends the user part, whatever
-    // `;` or `?` stand before it.
-    let (userinfo, rest) = match cut(opaque, b'@') {
-        Some((userinfo, rest)) => (Some(userinfo), rest),
-        None => (None, opaque),
-    };
-    if memchr::memchr(b'@', rest.as_bytes()).is_some() {
+fn sip<'a>(scheme: Scheme<'a>, opaque: &'a str, signs: &Signs) -> Result<Uri<'a>, UriError> {
+    if signs.second_at {
         return Err(UriError::User);
     }
-    let (user, password) = match userinfo.map(|userinfo| cut(userinfo, b':')) {
-        Some(Some((user, password))) => (Some(user), Some(password)),
-        _ => (userinfo, None),
+    let (user, password) = match (signs.at, signs.password) {
+        (Some(at), Some(colon)) => (Some(&opaque[..colon]), Some(&opaque[colon + 1..at])),
+        (Some(at), None) => (Some(&opaque[..at]), None),
+        (None, _) => (None, None),
     };
     if user.is_some_and(str::is_empty) {
         return Err(UriError::User);
     }
-    let (rest, headers) = cut(rest, b'?').unwrap_or((rest, ""));
-    let (hostport, params) = rest.split_at(memchr::memchr(b';', rest.as_bytes()).unwrap_or(rest.len()));
+    let begin = signs.at.map_or(0, |at| at + 1);
+    let end = signs.question.unwrap_or(opaque.len());
+    let headers = signs.question.map_or("", |question| &opaque[question + 1..]);
+    let hosts_end = signs.semicolon.unwrap_or(end);
+    let (hostport, params) = (&opaque[begin..hosts_end], &opaque[hosts_end..end]);
     let (host, port) = host_port(hostport)?;
     check_params(params)?;
     check_headers(headers)?;
@@ -81,9 +138,6 @@ fn sip<'a>(scheme: Scheme<'a>, opaque: &'a str) -> Result<Uri<'a>, UriError> {
 
 /// `number;params` (RFC 3966 §3).
 fn tel(opaque: &str) -> Result<Uri<'_>, UriError> {
-    if !is_well_escaped(opaque) {
-        return Err(UriError::Escape);
-    }
     let (number, params) = opaque.split_at(memchr::memchr(b';', opaque.as_bytes()).unwrap_or(opaque.len()));
     let digits = number.strip_prefix('+').unwrap_or(number);
     let is_dial_octet = |octet: u8| octet.is_ascii_hexdigit() || b"*#-.()".contains(&octet);
