@@ -236,12 +236,7 @@ impl Call {
         let mut writer = dialog.request(&Method::Prack, via, &mut services.buffer);
         writer.header(&HeaderName::RAck, format_args!("{rseq} {} INVITE", branch.cseq));
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Prack };
-        if let Err(error) =
-            services.send_request(owner, &Method::Prack, &transaction, bytes, leg.destination, now)
-        {
-            tracing::warn!(%error, "PRACK not sent");
-        }
+        self.send_within(services, index, ClientUse::Prack, &transaction, bytes, now);
     }
 
     /// A 2xx: the first to come wins. A later one, or a repeat, is acknowledged all the same.
@@ -425,6 +420,7 @@ impl Call {
                     response,
                     &Method::Invite,
                     &branch.way.request_uri,
+                    &[],
                     &mut services.random,
                 );
                 let Some(login) = login else { return false };

@@ -14,7 +14,7 @@ use super::{CALLER, Call, LINGER_MAX, LegState, Stage, leg::Pending};
 use crate::{
     account::Verdict,
     exchange::{
-        owners::{ClientOwner, ClientUse, LegIndex},
+        owners::{ClientUse, LegIndex},
         services::Services,
     },
     fact::What,
@@ -196,11 +196,8 @@ impl Call {
             writer.header(&HeaderName::Reason, reason);
         }
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Bye };
-        match services.send_request(owner, &Method::Bye, &transaction, bytes, leg.destination, now) {
-            Ok(_) => leg.hanging_up = true,
-            Err(error) => tracing::warn!(%error, "BYE not sent"),
-        }
+        let sent = self.send_within(services, index, ClientUse::Bye, &transaction, bytes, now);
+        self.leg(index).hanging_up |= sent.is_some();
     }
 
     /// A leg is over: its media is closed. Its tags stay until the call is forgotten, so that a late request in its dialog

@@ -10,9 +10,11 @@
 //! | `caller` | what the caller is told: provisional responses, PRACK, the answer, ACK |
 //! | `modify` | offers after the first one: re-INVITE, UPDATE, hold; session refresh |
 //! | `patience` | how long a question of the call may stay unanswered |
+//! | `again` | requests within a dialog, and what has one sent twice |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 
+mod again;
 pub(crate) mod body;
 mod branch;
 mod caller;
@@ -37,12 +39,12 @@ use offhook_sip::{
     transport::Flow,
 };
 
+use self::{again::Repeatable, modify::Modify, relay::Relay};
 pub use self::{
     leg::{Leg, LegState, Pending},
     start::Start,
     way::{Way, WayEnd},
 };
-use self::{modify::Modify, relay::Relay};
 use crate::{
     account::{Account, Verdict},
     directory::{Line, Peer, PeerId},
@@ -120,6 +122,8 @@ pub struct Call {
     legs: Vec<Leg>,
     modify: Option<Modify>,
     relays: Vec<Relay>,
+    /// Requests within a dialog that a challenge, or the failure of TCP, may have sent once more.
+    repeatables: Vec<Repeatable>,
     /// Peers whose count of calls it is in: the caller's, the called one's.
     peers: Vec<PeerId>,
     /// The media engine's reports still to come.
@@ -249,6 +253,12 @@ impl Call {
         now: Moment,
     ) {
         let status = response.status();
+        if self.prove_within(services, leg, purpose, key, response, now) {
+            return;
+        }
+        if status.is_final() {
+            self.request_answered(key);
+        }
         match purpose {
             ClientUse::Invite => self.handle_invite_response(services, leg, response, now),
             ClientUse::Modify => self.modify_answered(services, leg, key, response, now),
@@ -269,6 +279,10 @@ impl Call {
         status: StatusCode,
         now: Moment,
     ) {
+        if self.fall_back_to_udp(services, leg, purpose, key, now) {
+            return;
+        }
+        self.request_answered(key);
         match purpose {
             ClientUse::Invite => self.invite_unanswered(services, leg, status, now),
             ClientUse::Modify => self.modify_unanswered(services, leg, key, now),

@@ -11,7 +11,7 @@ use super::{Call, leg::Pending};
 use crate::{
     crossing::crossing_headers,
     exchange::{
-        owners::{ClientOwner, ClientUse, LegIndex},
+        owners::{ClientUse, LegIndex},
         services::Services,
     },
 };
@@ -23,7 +23,7 @@ const RELAYS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Relay {
     from: Pending,
-    client: ClientKey,
+    pub(super) client: ClientKey,
 }
 
 impl Call {
@@ -58,11 +58,9 @@ impl Call {
             writer.body(content_type, request.body());
         }
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: other, purpose: ClientUse::Relay };
-        let method = request.method().clone();
-        match services.send_request(owner, &method, &transaction, bytes, target.destination, now) {
-            Ok(client) => self.relays.push(Relay { from: pending, client }),
-            Err(_) => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
+        match self.send_within(services, other, ClientUse::Relay, &transaction, bytes, now) {
+            Some(client) => self.relays.push(Relay { from: pending, client }),
+            None => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
         }
     }
 

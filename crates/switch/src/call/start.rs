@@ -111,6 +111,7 @@ impl Call {
             legs: Vec::with_capacity(2),
             modify: None,
             relays: Vec::new(),
+            repeatables: Vec::new(),
             peers: Vec::new(),
             reports_due: 0,
             is_broken: false,
