@@ -75,12 +75,7 @@ impl Exchange {
     /// An exchange without registrations or calls.
     pub fn new(config: ExchangeConfig) -> Self {
         let ExchangeConfig { settings, registrar, limits, directory, secret, mut random } = config;
-        let layer_config = LayerConfig {
-            timers: settings.timers,
-            // The caller hears at once that its INVITE arrived: ports and DNS may take longer than its Timer A.
-            trying_after: Some(std::time::Duration::ZERO),
-            ..LayerConfig::default()
-        };
+        let layer_config = LayerConfig { timers: settings.timers, ..LayerConfig::default() };
         let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, &settings.digest, random.fork());
         Self {
             services: Services {
@@ -180,7 +175,11 @@ impl Exchange {
                 Layer::Transmit { to, bytes, token } => {
                     self.services.outputs.push_back(Output::Transmit { to, bytes, token });
                 }
-                Layer::Request { key, request, flow } => self.request(key, request, flow, now),
+                Layer::Request { key, request, flow } => {
+                    self.request(key, request, flow, now);
+                    // Who calls hears at once that its INVITE is being worked on: ports and DNS take their time.
+                    self.services.layer.hasten_trying(key, now.instant);
+                }
                 Layer::Ack { ack, .. } => self.ack(&ack, now),
                 Layer::Cancelled { invite, cancel } => self.cancelled(invite, &cancel, now),
                 Layer::Response { key, response, .. } => self.response(key, &response, now),
