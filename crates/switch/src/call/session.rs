@@ -144,7 +144,9 @@ impl LegSession {
     /// This leg has refused `offer` as it was told of it. Whether it may be asked once more, with plain RTP in place of
     /// SRTP or the other way round; if so, the next description says it.
     pub fn ask_otherwise(&mut self, offer: &SessionDescription) -> bool {
-        if self.endpoint.is_none() || self.srtp != Srtp::Auto || self.asked.is_some() {
+        // Whoever has answered once, early, was content with what it was told.
+        let is_open = self.asked.is_none() && self.theirs.is_none();
+        if self.endpoint.is_none() || self.srtp != Srtp::Auto || !is_open {
             return false;
         }
         let mut rtp =
