@@ -126,6 +126,14 @@ impl LegSession {
         Writer { needs_keys: self.srtp == Srtp::Always, streams }
     }
 
+    /// Whether this leg may make `offer`: one that needs keys has some for every stream.
+    pub fn may_offer(&self, offer: &SessionDescription) -> bool {
+        let has_keys = |media: MediaDescription<'_>| {
+            media.has_crypto() || media.is_rejected() || !media.protocol().is_rtp()
+        };
+        self.srtp != Srtp::Always || offer.media().all(has_keys)
+    }
+
     /// Whether this leg can be told of `offer`, which `writer` made: its keys are such as the settings of both ask for.
     pub fn takes_offer(&self, offer: &SessionDescription, writer: &Writer) -> bool {
         self.endpoint.is_none() || offer.media().all(|media| self.choose(&media, writer).is_some())

@@ -133,6 +133,9 @@ impl Call {
         };
         match route {
             Ok(_) if !caller_has_room => self.refuse(services, without_room, EndCause::Overloaded, now),
+            Ok(_) if self.lacks_keys() => {
+                self.refuse(services, StatusCode::NOT_ACCEPTABLE_HERE, EndCause::Incompatible, now);
+            }
             Ok(Route::Line(line)) if services.lines.has_room(&line) => {
                 self.device = device;
                 self.ring_line(services, &line, now);
@@ -205,6 +208,12 @@ impl Call {
         services.media(MediaCommand::Open { endpoint, local, streams });
         self.reports_due += 1;
         LegSession::new(Some(endpoint), shown, srtp)
+    }
+
+    /// Whether the caller's offer has no keys although its setting asks for them.
+    fn lacks_keys(&self) -> bool {
+        let caller = &self.legs[usize::from(CALLER)];
+        self.offer.as_ref().is_some_and(|offer| !caller.session.may_offer(offer))
     }
 
     /// How the caller's media is protected. A call for help is not refused for a lack of keys.
