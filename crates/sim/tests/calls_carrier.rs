@@ -8,8 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use carrier::{answer, carrier, config_with, latest, line_of, requests, talking_to_carrier};
 use offhook_sim::{Habits, PhoneId, World};
+use offhook_sip::{
+    digest::DigestSession,
+    message::{Message, Response},
+};
 use offhook_sip::{header::HeaderName, message::Method};
-use stage::{assert_settled, stage_with};
+use stage::{assert_settled, header_of, stage_with};
 
 const CHALLENGE: &str =
     "WWW-Authenticate: Digest realm=\"carrier\", nonce=\"n1\", algorithm=MD5, qop=\"auth\"\r\n";
@@ -130,4 +134,73 @@ fn a_request_within_a_call_that_does_not_fit_a_datagram_goes_by_tcp_where_it_can
         world.act(phones[0], |phone, now| phone.hang_up(0, now));
         assert_settled(&mut world);
     }
+}
+
+/// Goal: an outside caller passes for no line of ours. Method: a carrier names callers in our domain and at our address.
+#[test]
+fn a_carriers_caller_is_shown_neither_as_a_line_nor_in_our_domain() {
+    let anonymous = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
+    for (from, asserted, shown) in [
+        ("\"Boss\" <sip:101@example.org>", "", anonymous),
+        ("<sip:101@198.51.100.1>", "", anonymous),
+        ("<sip:+49123@carrier.example>", "P-Asserted-Identity: <sip:101@example.org>\r\n", anonymous),
+        ("<sip:+49123@198.51.100.1>", "", "<sip:+49123@192.0.2.10>"),
+        ("<sip:+49123@carrier.example>", "", "<sip:+49123@carrier.example>"),
+    ] {
+        let (mut world, phones) = stage_with(config_with(carrier()), vec![("102", Habits::default())]);
+        world.inject(carrier::CARRIER.parse().unwrap(), carrier::invite(1, "102", from, asserted));
+        world.run_secs(1);
+        let seen = header_of(&world, phones[0], "< INVITE", "From").unwrap();
+        assert_eq!(seen.split(";tag=").next(), Some(shown), "{from}");
+    }
+}
+
+#[test]
+fn how_to_ring_is_not_told_from_outside_and_how_the_call_came_is() {
+    let (mut world, phones) = stage_with(config_with(carrier()), vec![("102", Habits::default())]);
+    let headers = "Alert-Info: <http://192.0.2.10/x>;info=alert-autoanswer\r\nCall-Info: <sip:x>;answer-after=0\r\n\
+                   Diversion: <sip:+49@carrier.example>;reason=unconditional\r\n";
+    let invite = carrier::invite(1, "102", "<sip:+49123@carrier.example>", headers);
+    world.inject(carrier::CARRIER.parse().unwrap(), invite);
+    world.run_secs(1);
+    let header = |name| header_of(&world, phones[0], "< INVITE", name);
+    assert_eq!((header("Alert-Info"), header("Call-Info")), (None, None));
+    assert!(header("Diversion").is_some());
+}
+
+/// A trunk that is known by its login, not by its address: its callers are its own, even if they name our domain.
+#[test]
+fn a_peer_proves_itself_by_its_login_wherever_it_is() {
+    for (password, rings) in [("trunk-password", true), ("wrong", false)] {
+        let mut peer = carrier();
+        peer.sources = vec![];
+        let (mut world, phones) = stage_with(config_with(peer), vec![("102", Habits::default())]);
+        let from = "<sip:777@example.org>";
+        world.inject(carrier::CARRIER.parse().unwrap(), carrier::invite(1, "102", from, ""));
+        world.run_secs(1);
+        let challenge = response_to_carrier(&world);
+        assert_eq!(challenge.status().as_u16(), 407);
+        let ha1 =
+            |hash: offhook_sip::digest::HashFunction, realm: &str| Some(hash.ha1("offhook", realm, password));
+        let challenges = challenge.headers().proxy_authenticate();
+        let mut session = DigestSession::answer_to("offhook", challenges, ha1).expect("a challenge");
+        let mut random = offhook_base::Random::from_number(1);
+        let value = session.authorize(&Method::Invite, "sip:102@198.51.100.1", &[], &mut random);
+        let credentials = format!("Proxy-Authorization: {value}\r\n");
+        world.inject(carrier::CARRIER.parse().unwrap(), carrier::invite(2, "102", from, &credentials));
+        world.run_secs(1);
+        let seen = header_of(&world, phones[0], "< INVITE", "From");
+        assert_eq!(seen.is_some(), rings);
+        if let Some(seen) = seen {
+            assert!(seen.starts_with("<sip:777@192.0.2.10>"), "{seen}");
+        }
+    }
+}
+
+fn response_to_carrier(world: &World) -> Response {
+    let found = world.sent_nowhere.iter().rev().find_map(|(_, bytes)| match Message::parse(bytes.clone()) {
+        Ok(Message::Response(response)) => Some(response),
+        _ => None,
+    });
+    found.expect("a response")
 }

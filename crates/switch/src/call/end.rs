@@ -238,6 +238,7 @@ impl Call {
             return;
         }
         self.stage = Stage::Over { forget_at: now.instant + LINGER_MAX };
+        self.stop_waiting(services);
         self.give_back_room(services);
         self.drop_relays(services, now);
         let status = self.account.as_ref().and_then(|account| account.verdict_status());
@@ -344,6 +345,7 @@ impl Call {
 
     /// The last thing a finished call does: nothing leads to it any more, not even an answer that never came.
     pub fn forget(&self, services: &mut Services) {
+        self.stop_waiting(services);
         for &ask in &self.asks {
             services.owners.answered(ask);
         }

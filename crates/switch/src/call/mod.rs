@@ -22,13 +22,14 @@ mod end;
 mod keys;
 mod leg;
 mod modify;
+mod own_device;
 mod patience;
 mod relay;
 mod session;
 mod start;
 mod way;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use offhook_base::{Instant, Moment};
 use offhook_sdp::SessionDescription;
@@ -47,6 +48,7 @@ pub use self::{
 };
 use crate::{
     account::{Account, Verdict},
+    crossing::Party,
     directory::{Line, Peer, PeerId},
     exchange::{
         event::AskId,
@@ -91,7 +93,6 @@ enum Awaited {
 }
 
 /// A call.
-#[derive(Debug)]
 pub struct Call {
     key: CallKey,
     account: Option<Account>,
@@ -132,6 +133,17 @@ pub struct Call {
     is_broken: bool,
     /// The soonest look the exchange's timer queue has promised.
     pub(crate) wakes_at: Option<Instant>,
+}
+
+/// Parties and messages are personal data: only the shape shows.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("key", &self.key)
+            .field("stage", &self.stage)
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Call {
@@ -337,6 +349,15 @@ impl Call {
 
     fn leg(&mut self, index: LegIndex) -> &mut Leg {
         &mut self.legs[usize::from(index)]
+    }
+
+    /// What a leg is, for the table of what crosses.
+    fn party_of(&self, index: LegIndex) -> Party {
+        let peer = match &self.legs[usize::from(index)].branch {
+            Some(branch) => branch.way.peer(),
+            None => self.who.peer(),
+        };
+        if peer.is_some() { Party::Peer } else { Party::Line }
     }
 
     fn decide(&mut self, verdict: Verdict, now: Moment) {

@@ -7,7 +7,7 @@ use offhook_sip::{
     transaction::ClientKey,
 };
 
-use super::{Call, leg::Pending};
+use super::{CALLER, Call, leg::Pending};
 use crate::{
     crossing::crossing_headers,
     exchange::{
@@ -22,6 +22,8 @@ const RELAYS_MAX: usize = 16;
 /// A request that waits for the other side.
 #[derive(Debug)]
 pub struct Relay {
+    /// The leg that answers.
+    leg: LegIndex,
     from: Pending,
     pub(super) client: ClientKey,
 }
@@ -41,6 +43,7 @@ impl Call {
         if self.relays.len() >= RELAYS_MAX {
             return services.refuse(&pending, StatusCode::SERVER_INTERNAL_ERROR, now);
         }
+        let (from, to) = (self.party_of(leg), self.party_of(other));
         let target = &mut self.legs[usize::from(other)];
         let Some(dialog) = target.dialog.as_mut() else {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
@@ -51,7 +54,7 @@ impl Call {
         let contact = services.contact(&target.destination, None);
         let mut writer = dialog.request(request.method(), via, &mut services.buffer);
         writer.header(&HeaderName::Contact, contact);
-        for name in crossing_headers() {
+        for name in crossing_headers(from, to) {
             writer.copy_from(request.headers(), &name);
         }
         if let Some(content_type) = request.headers().first(&HeaderName::ContentType) {
@@ -59,7 +62,7 @@ impl Call {
         }
         let bytes = writer.finish();
         match self.send_within(services, other, ClientUse::Relay, &transaction, bytes, now) {
-            Some(client) => self.relays.push(Relay { from: pending, client }),
+            Some(client) => self.relays.push(Relay { leg: other, from: pending, client }),
             None => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
         }
     }
@@ -77,10 +80,12 @@ impl Call {
             return;
         }
         let Some(position) = self.relays.iter().position(|relay| relay.client == client) else { return };
-        let Relay { from, .. } = self.relays.swap_remove(position);
+        let Relay { leg, from, .. } = self.relays.swap_remove(position);
+        let asker = self.other(leg).unwrap_or(CALLER);
+        let (answerer, asker) = (self.party_of(leg), self.party_of(asker));
         let mut writer = from.request.respond(&mut services.buffer, status, None);
         if let Some(response) = response {
-            for name in crossing_headers() {
+            for name in crossing_headers(answerer, asker) {
                 writer.copy_from(response.headers(), &name);
             }
             if let Some(content_type) = response.headers().first(&HeaderName::ContentType) {

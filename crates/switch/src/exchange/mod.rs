@@ -15,6 +15,7 @@ mod registrations;
 mod requests;
 mod responses;
 pub mod services;
+mod sleepers;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,7 +25,7 @@ use offhook_edge::{Edge, EdgeLimits};
 use offhook_sip::transaction::{self, LayerConfig, TransactionLayer};
 
 pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
-use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services};
+use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, sleepers::Sleepers};
 use crate::{
     directory::Directory,
     fact::StoredBinding,
@@ -87,6 +88,7 @@ impl Exchange {
                 peer_calls: PeerCalls::default(),
                 random,
                 owners: Owners::default(),
+                sleepers: Sleepers::default(),
                 buffer: BytesMut::with_capacity(services::BUFFER_BYTES),
                 outputs: VecDeque::new(),
                 #[cfg(test)]
