@@ -30,6 +30,7 @@ pub struct Baresip {
     control: TcpStream,
     received: Vec<u8>,
     events: Vec<Value>,
+    _media: ports::Block,
 }
 
 impl Baresip {
@@ -50,7 +51,7 @@ impl Baresip {
     ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let control_port = ports::free();
-        let (media_first, media_last) = ports::media_block();
+        let media = ports::phone_media();
         sound::write_wav(&directory.path().join("tone.wav"), &sound::tone(hz, PLAY)).expect("a file");
         let path = directory.path().display();
         let sip_port = ports::free_pair();
@@ -61,7 +62,9 @@ impl Baresip {
              module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule srtp.so\n\
              module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
              ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {path}\n",
-            ip = server.ip()
+            ip = server.ip(),
+            media_first = media.first,
+            media_last = media.last,
         );
         let answer = if answers { "auto" } else { "manual" };
         let account = format!(
@@ -82,7 +85,15 @@ impl Baresip {
         });
         let control = control.unwrap_or_else(|| panic!("baresip has no control port: {}", process.output()));
         control.set_read_timeout(Some(Duration::from_millis(50))).expect("sockets can");
-        Self { line: line.into(), directory, process, control, received: Vec::new(), events: Vec::new() }
+        Self {
+            line: line.into(),
+            directory,
+            process,
+            control,
+            received: Vec::new(),
+            events: Vec::new(),
+            _media: media,
+        }
     }
 
     /// Gives a command: `dial`, `hangup`, `hold`, `resume`.

@@ -23,7 +23,7 @@ impl Capture {
     /// `servers`. Where the system does not permit it, that is told, and nothing is judged.
     pub fn start(node: &Node, servers: &[u16]) -> Self {
         let file = node.directory().join("capture.pcapng");
-        let (first, last) = node.media;
+        let (first, last) = (node.media.first, node.media.last);
         let sip_ports: Vec<_> = [node.sip_port].into_iter().chain(servers.iter().copied()).collect();
         let any_of = |term: &str| sip_ports.iter().map(|port| format!("{term} {port}")).collect::<Vec<_>>();
         let filter = format!("{} or udp portrange {first}-{last}", any_of("port").join(" or "));

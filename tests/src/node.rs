@@ -46,8 +46,8 @@ pub struct Node {
     pub wss_port: u16,
     /// The API, and SIP over WebSocket at `/sip`.
     pub http: SocketAddr,
-    /// The ports of its media: first and last.
-    pub media: (u16, u16),
+    /// The ports of its media.
+    pub media: ports::Block,
 }
 
 /// The lines of every node; the password of each is [`password`]. The last may call outside numbers.
@@ -65,7 +65,7 @@ impl Node {
             tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory");
         let [sip_port, tls_port, ws_port, wss_port] = [(); 4].map(|()| ports::free());
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
-        let media = ports::media_block();
+        let media = ports::node_media();
         let configuration = format!(
             r#"
 [sip]
@@ -91,8 +91,8 @@ level = "debug"
 {}
 "#,
             options.sip,
-            media.0,
-            media.1,
+            media.first,
+            media.last,
             directory.path().join("data"),
             options.limits,
             options.signalling,

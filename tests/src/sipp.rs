@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,7 +20,7 @@ pub struct Sipp {
     arguments: Vec<String>,
     values: Vec<(&'static str, String)>,
     local: SocketAddr,
-    media_port: u16,
+    media: Arc<ports::Block>,
     calls: u32,
 }
 
@@ -37,6 +38,7 @@ pub struct SippRun {
     name: String,
     /// Where it takes SIP.
     pub local: SocketAddr,
+    _media: Arc<ports::Block>,
 }
 
 /// The tone that scenarios with `{{tone}}` send, Hz.
@@ -58,8 +60,8 @@ impl Sipp {
 
     fn new(scenario: Scenario, local: IpAddr) -> Self {
         let local = SocketAddr::new(local, ports::free());
-        let media_port = ports::media_block().0;
-        Self { scenario, arguments: Vec::new(), values: Vec::new(), local, media_port, calls: 1 }
+        let media = Arc::new(ports::phone_media());
+        Self { scenario, arguments: Vec::new(), values: Vec::new(), local, media, calls: 1 }
     }
 
     /// Puts `value` where the scenario has `{{name}}`.
@@ -142,7 +144,7 @@ impl Sipp {
                 name
             }
         };
-        command.args(["-p", &self.local.port().to_string(), "-mp", &self.media_port.to_string()]);
+        command.args(["-p", &self.local.port().to_string(), "-mp", &self.media.first.to_string()]);
         command.args(["-i", &self.local.ip().to_string(), "-mi", &self.local.ip().to_string()]);
         command.args(["-m", &self.calls.to_string(), "-nostdin", "-timeout", "60s", "-timeout_error"]);
         command.args([
@@ -164,7 +166,7 @@ impl Sipp {
             command.arg(server.to_string());
         }
         let process = Running::start("sipp", command, directory.path());
-        SippRun { process, name: name.into(), local: self.local, directory }
+        SippRun { process, name: name.into(), local: self.local, _media: self.media, directory }
     }
 
     fn write_scenario(&self, name: &str, directory: &Path) -> PathBuf {

@@ -147,7 +147,7 @@ async fn drain(config: &Config, signals: &mut Signals, node: &Node) {
     let limit = tokio::time::sleep(Duration::from_secs(config.limits.drain_secs.get()));
     tokio::pin!(limit);
     let mut look = tokio::time::interval(DRAIN_LOOK);
-    let mut ending = false;
+    let mut patience = Patience::default();
     tracing::info!("draining: no new calls");
     loop {
         tokio::select! {
@@ -157,16 +157,57 @@ async fn drain(config: &Config, signals: &mut Signals, node: &Node) {
                 }
             }
             asked = signals.next() => if asked == Asked::Stop {
-                if ending {
-                    return;
+                match patience.signal() {
+                    Step::EndCalls => drop(commands.try_send(Command::EndAll)),
+                    Step::Leave => return,
                 }
-                ending = true;
-                let _ = commands.try_send(Command::EndAll);
             },
-            () = &mut limit, if !ending => {
-                ending = true;
-                let _ = commands.try_send(Command::EndAll);
+            () = &mut limit, if patience == Patience::Waiting => {
+                patience = Patience::Ended;
+                drop(commands.try_send(Command::EndAll));
             }
         }
+    }
+}
+
+/// How a drain stands towards the calls that are still on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Patience {
+    /// They may finish.
+    #[default]
+    Waiting,
+    /// They were told to end.
+    Ended,
+}
+
+/// What a signal during a drain asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// End the calls, and wait until they have been taken down.
+    EndCalls,
+    /// Wait for nothing.
+    Leave,
+}
+
+impl Patience {
+    /// One more signal to stop; the first one began the drain.
+    fn signal(&mut self) -> Step {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Waiting => Step::EndCalls,
+            Self::Ended => Step::Leave,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `offhook serve --help` says it.
+    #[test]
+    fn the_second_signal_ends_the_calls_and_the_third_the_node() {
+        let mut patience = Patience::default();
+        assert_eq!([patience.signal(), patience.signal()], [Step::EndCalls, Step::Leave]);
+        assert_eq!(Patience::Ended.signal(), Step::Leave, "the calls were ended by the time limit");
     }
 }

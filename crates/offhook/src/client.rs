@@ -204,7 +204,10 @@ pub fn token(file: &Path) -> Result<String, Failure> {
         let path = file.display();
         let hint = match error.kind() {
             std::io::ErrorKind::NotFound => {
-                format!("start the node with `offhook serve` in this directory, or set {TOKEN_VARIABLE}")
+                format!(
+                    "start the node with `offhook serve` in this directory; if it runs elsewhere, name its \
+                     configuration with --config, or set {TOKEN_VARIABLE}"
+                )
             }
             _ => format!("run this as the node's user, or set {TOKEN_VARIABLE}"),
         };

@@ -8,7 +8,7 @@ use offhook_sim::{Habits, Reaction, World};
 use offhook_switch::record::{EndCause, EndedBy};
 use stage::{assert_ended, assert_ladder, assert_settled, header_of, heard, pair, stage};
 
-const CHALLENGED: &str = "> INVITE | < 100 INVITE | < 407 INVITE | > ACK | > INVITE | < 100 INVITE |";
+const CHALLENGED: &str = "> INVITE | < 407 INVITE | > ACK | > INVITE | < 100 INVITE |";
 
 fn plays_early(reliable: bool) -> Habits {
     Habits {

@@ -196,6 +196,25 @@ fn a_line_takes_no_more_calls_than_it_may_have() {
     assert_settled(&mut world);
 }
 
+/// A line that calls its own number: the device that calls is in a call already.
+#[test]
+fn a_line_that_calls_itself_rings_its_other_devices_only() {
+    for others in [1, 0] {
+        let mut phones = vec![("101", Habits::default())];
+        phones.extend((0..others).map(|_| ("101", answers_after(1))));
+        let (mut world, phones) = stage(phones);
+        world.act(phones[0], |phone, now| phone.call("101", now));
+        world.run_secs(3);
+        assert!(!world.phone(phones[0]).ladder_text().contains(&"< INVITE".to_string()));
+        match phones.get(1) {
+            Some(&other) => assert!(world.phone(other).is_talking()),
+            None => assert_eq!(final_of_caller(&world, &phones), "< 486 INVITE"),
+        }
+        world.act(phones[0], |phone, now| phone.hang_up(0, now));
+        assert_settled(&mut world);
+    }
+}
+
 /// RFC 3261 §13.2.2.4: a proxy behind a contact has forked, and a second device answers too: it is acknowledged and let
 /// go, the call with the first goes on.
 #[test]

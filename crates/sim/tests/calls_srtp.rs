@@ -153,10 +153,11 @@ fn a_line_that_is_never_or_always_asked_for_srtp_is_asked_once() {
 
 #[test]
 fn an_always_line_cannot_call_without_keys_but_for_help() {
-    let (mut world, anna, _) = set((Mode::Always, phone(Srtp::Never)), (Mode::Auto, phone(Srtp::Never)));
+    let (mut world, anna, bert) = set((Mode::Always, phone(Srtp::Never)), (Mode::Auto, phone(Srtp::Never)));
     call(&mut world, anna);
     assert_settled(&mut world);
-    assert_ended(&world, EndedBy::Callee, EndCause::Incompatible, 488, 88);
+    assert_ladder(&world, bert, "");
+    assert_ended(&world, EndedBy::Node, EndCause::Incompatible, 488, 88);
 
     let (mut world, anna, _) = set((Mode::Always, phone(Srtp::Never)), (Mode::Auto, phone(Srtp::Never)));
     let help = world.add_phone("112", Habits::default());

@@ -145,6 +145,28 @@ fn a_100_can_be_sent_at_once_and_a_repeat_of_the_invite_hastens_it() {
 }
 
 #[test]
+fn a_100_is_hastened_where_nothing_was_answered() {
+    let mut bench = Bench::with(LayerConfig::default());
+    let (key, request) = arrived(bench.receive(invite(), flow(Udp)));
+    bench.layer.hasten_trying(key, bench.now);
+    assert_eq!(sent_lines(&bench.drain()), ["SIP/2.0 100 Trying"]);
+    bench.layer.hasten_trying(key, bench.now);
+    assert!(bench.advance(Duration::from_secs(2)).is_empty(), "once is enough");
+    bench.respond(key, &request, 486);
+    bench.layer.hasten_trying(key, bench.now);
+    assert!(bench.drain().is_empty());
+
+    // Who is challenged without a transaction goes on repeating its INVITE until the challenge arrives (§8.2.7).
+    let mut bench = Bench::with(LayerConfig::default());
+    let (key, request) = arrived(bench.receive(invite(), flow(Udp)));
+    let status = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+    let challenge = request.respond(&mut BytesMut::new(), status, Some("a")).finish();
+    bench.layer.respond_once(key, challenge);
+    bench.layer.hasten_trying(key, bench.now);
+    assert_eq!(sent_lines(&bench.drain()), ["SIP/2.0 407 Proxy Authentication Required"]);
+}
+
+#[test]
 fn another_request_is_answered_once_and_remembered_for_timer_j() {
     let options = || peer_request("OPTIONS", "z9hG4bKo", "");
     let mut bench = Bench::new();

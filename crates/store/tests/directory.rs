@@ -9,7 +9,7 @@ use offhook_store::{
     DeviceSpec, EditError, Item, ItemKey, Kind, LineChange, LineSpec, OpenError, Password, PeerSecret,
     PeerSpec, Role, Store, TenantSpec, TokenError, UserSpec, hash_password,
 };
-use offhook_switch::directory::{CallPermission, Line, Secret};
+use offhook_switch::directory::{CallPermission, Line, Secret, Srtp};
 
 #[tokio::test]
 async fn a_new_directory_is_private_and_is_opened_by_one_node_only() {
@@ -40,6 +40,36 @@ async fn a_database_of_a_newer_version_is_refused() {
     sqlx::query("PRAGMA user_version = 999").execute(&mut future).await.unwrap();
     let error = Store::open(folder.path()).await.unwrap_err();
     assert!(matches!(error, OpenError::Newer { found: 999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn srtp_is_kept_for_lines_and_peers_and_is_auto_in_a_database_that_knows_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    store.add_line(&author(), LineSpec::new("default", "101")).await.unwrap();
+    let change = LineChange { srtp: Some(Srtp::Always), ..LineChange::default() };
+    store.set_line(&author(), "default", "101", change).await.unwrap();
+    let peer = PeerSpec { srtp: Srtp::Never, ..PeerSpec::new("default", "carrier") };
+    store.add(&author(), Item::Peer(peer)).await.unwrap();
+    let read = async |store: &Store| {
+        let directory = store.load_directory().await.unwrap();
+        (directory.line("default", "101").unwrap().srtp, directory.peers()[0].srtp)
+    };
+    assert_eq!(read(&store).await, (Srtp::Always, Srtp::Never));
+    store.close().await;
+    drop(store);
+
+    let file = format!("sqlite://{}", folder.path().join("site.db").display());
+    let mut old = <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.unwrap();
+    for step in [
+        "ALTER TABLE lines DROP COLUMN srtp",
+        "ALTER TABLE peers DROP COLUMN srtp",
+        "PRAGMA user_version = 1",
+    ] {
+        sqlx::query(step).execute(&mut old).await.unwrap();
+    }
+    drop(old);
+    assert_eq!(read(&Store::open(folder.path()).await.unwrap()).await, (Srtp::Auto, Srtp::Auto));
 }
 
 #[tokio::test]

@@ -255,6 +255,8 @@ fn tenant(name: &'static str) -> impl Strategy<Value = String> {
             writeln!(text, "[tenants.{name}.lines.{line}]\nenabled = {enabled}\nbindings_max = {limit}")
                 .unwrap();
             writeln!(text, "may_call = \"{}\"", if *outside { "outside" } else { "inside" }).unwrap();
+            let srtp = ["auto", "never", "always"][usize::from(limit % 3)];
+            writeln!(text, "srtp = \"{srtp}\"").unwrap();
             match password {
                 0 => writeln!(text, "generate = true").unwrap(),
                 number => writeln!(text, "password = \"password {number}\"").unwrap(),

@@ -14,11 +14,36 @@ pub enum Fate {
     MadeAnew,
     /// Ends here.
     Stops,
+    /// Copied, but not from a peer: outside callers must not have it.
+    StopsFromPeers,
+    /// Copied, but not from a line to a peer: outside it would pass for our word.
+    StopsToPeers,
+}
+
+/// What is at one end of the border.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// A line of ours.
+    Line,
+    /// A peer: outside.
+    Peer,
+}
+
+impl Fate {
+    /// Whether a header with this fate is copied from what `from` sends to what `to` gets.
+    const fn crosses(self, from: Party, to: Party) -> bool {
+        match self {
+            Self::Crosses => true,
+            Self::MadeAnew | Self::Stops => false,
+            Self::StopsFromPeers => matches!(from, Party::Line),
+            Self::StopsToPeers => !matches!((from, to), (Party::Line, Party::Peer)),
+        }
+    }
 }
 
 /// The table: header, fate, and why.
 pub const CROSSING: &[(HeaderName, Fate, &str)] = {
-    use Fate::{Crosses, MadeAnew, Stops};
+    use Fate::{Crosses, MadeAnew, Stops, StopsFromPeers, StopsToPeers};
     use HeaderName as H;
     &[
         (H::Via, MadeAnew, "each leg has its own path"),
@@ -66,17 +91,25 @@ pub const CROSSING: &[(HeaderName, Fate, &str)] = {
         (H::SecurityServer, Stops, "agreed with the node"),
         (H::SecurityVerify, Stops, "agreed with the node"),
         (H::Identity, Stops, "signs headers that the node writes anew"),
-        (H::HistoryInfo, Crosses, "tells how the call got here (RFC 7044)"),
-        (H::Diversion, Crosses, "the same in the older form (RFC 5806)"),
+        (
+            H::HistoryInfo,
+            StopsToPeers,
+            "tells how the call got here (RFC 7044); a line's word for it is unproven",
+        ),
+        (H::Diversion, StopsToPeers, "the same in the older form (RFC 5806)"),
         (H::Reason, Crosses, "why the other side ended it (RFC 3326)"),
         (H::Warning, Crosses, "why the other side refused"),
         (H::RetryAfter, Crosses, "when the other side can be reached"),
         (H::ErrorInfo, Crosses, "more on a refusal"),
-        (H::AlertInfo, Crosses, "how to ring"),
-        (H::CallInfo, Crosses, "what the call is about"),
+        (H::AlertInfo, StopsFromPeers, "how to ring; phones fetch its address, or answer by themselves"),
+        (
+            H::CallInfo,
+            StopsFromPeers,
+            "what the call is about; phones fetch its address, or answer by themselves",
+        ),
         (H::Subject, Crosses, "what the call is about"),
         (H::Priority, Crosses, "how urgent it is"),
-        (H::ResourcePriority, Crosses, "how urgent it is (RFC 4412)"),
+        (H::ResourcePriority, StopsToPeers, "how urgent it is (RFC 4412); networks make room for it"),
         (H::Organization, Crosses, "whose the caller is"),
         (H::ReplyTo, Crosses, "where to call back"),
         (H::InReplyTo, Crosses, "which call it returns"),
@@ -95,9 +128,9 @@ pub const CROSSING: &[(HeaderName, Fate, &str)] = {
     ]
 };
 
-/// The headers that cross, in the table's order.
-pub fn crossing_headers() -> impl Iterator<Item = HeaderName> {
-    CROSSING.iter().filter(|(_, fate, _)| *fate == Fate::Crosses).map(|&(name, _, _)| name)
+/// The headers that cross from what `from` sends to what `to` gets, in the table's order.
+pub fn crossing_headers(from: Party, to: Party) -> impl Iterator<Item = HeaderName> {
+    CROSSING.iter().filter(move |(_, fate, _)| fate.crosses(from, to)).map(|&(name, _, _)| name)
 }
 
 /// The table as the page of the reference.
@@ -111,6 +144,8 @@ pub fn reference_page() -> String {
             Fate::Crosses => "crosses",
             Fate::MadeAnew => "made anew",
             Fate::Stops => "stops",
+            Fate::StopsFromPeers => "crosses from lines, stops from peers",
+            Fate::StopsToPeers => "crosses, but not from a line to a peer",
         };
         page.push_str(&format!("| {} | {fate} | {why} |\n", name.as_str()));
     }
@@ -147,7 +182,25 @@ mod tests {
             H::UserAgent,
             H::CallId,
         ] {
-            assert!(crossing_headers().all(|crossing| crossing != name), "{name:?}");
+            for from in [Party::Line, Party::Peer] {
+                let mut crossing =
+                    crossing_headers(from, Party::Peer).chain(crossing_headers(from, Party::Line));
+                assert!(crossing.all(|crossing| crossing != name), "{name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn outside_callers_ring_no_phone_their_way_and_lines_claim_nothing_outside() {
+        use HeaderName as H;
+        use Party::{Line, Peer};
+        let crosses = |name, from, to| crossing_headers(from, to).any(|crossing| crossing == name);
+        for name in [H::AlertInfo, H::CallInfo] {
+            assert!(crosses(name, Line, Line) && !crosses(name, Peer, Line) && !crosses(name, Peer, Peer));
+        }
+        for name in [H::HistoryInfo, H::Diversion, H::ResourcePriority] {
+            assert!(crosses(name, Line, Line) && crosses(name, Peer, Line) && crosses(name, Peer, Peer));
+            assert!(!crosses(name, Line, Peer), "{name:?}");
         }
     }
 }

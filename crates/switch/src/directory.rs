@@ -370,6 +370,17 @@ impl Directory {
             .map(|(_, peer)| peer)
     }
 
+    /// The enabled peer of `tenant` that proves itself with the login `username`. Its address decides first
+    /// ([`Directory::peer_at`]); this is for one whose address is not known.
+    pub fn peer_of_login(&self, tenant: &str, username: &str) -> Option<&Arc<Peer>> {
+        self.peers.iter().find(|peer| {
+            peer.enabled
+                && &*peer.tenant == tenant
+                && peer.secret.is_some()
+                && peer.username.as_deref() == Some(username)
+        })
+    }
+
     /// The enabled peer of `tenant` that takes calls to `number`: the longest prefix wins, then the store's order.
     pub fn peer_for_number(&self, tenant: &str, number: &str) -> Option<&Arc<Peer>> {
         let mut best: Option<(usize, &Arc<Peer>)> = None;

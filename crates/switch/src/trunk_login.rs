@@ -15,6 +15,7 @@ pub fn answer_challenge(
     response: &Response,
     method: &Method,
     uri: &str,
+    body: &[u8],
     random: &mut Random,
 ) -> Option<(bool, Box<str>)> {
     let (username, secret) = (peer.username.as_deref()?, peer.secret.as_ref()?);
@@ -26,5 +27,5 @@ pub fn answer_challenge(
     } else {
         DigestSession::answer_to(username, headers.www_authenticate(), ha1)
     }?;
-    Some((by_proxy, session.authorize(method, uri, &[], random).into()))
+    Some((by_proxy, session.authorize(method, uri, body, random).into()))
 }

@@ -1,5 +1,7 @@
 //! Commands about what happens and what happened.
 
+use std::num::NonZeroUsize;
+
 use clap::Args;
 
 /// Which registrations.
@@ -81,9 +83,9 @@ pub struct RecordsArgs {
     /// Answered for at least so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub talk_min: Option<u64>,
-    /// At most so many
-    #[arg(long, default_value_t = 100, conflicts_with = "all")]
-    pub limit: usize,
+    /// At most so many, 1 or more
+    #[arg(long, default_value = "100", conflicts_with = "all")]
+    pub limit: NonZeroUsize,
     /// All of them
     #[arg(long)]
     pub all: bool,

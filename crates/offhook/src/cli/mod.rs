@@ -121,6 +121,7 @@ fn plain(text: &str) -> String {
     text.replace("invalid digit found in string", number)
         .replace("cannot parse integer from empty string", number)
         .replace("number too large to fit in target type", "the number is too large")
+        .replace("number would be zero for non-zero type", "must be 1 or more")
         .replace("one or more required arguments were not provided", "something is missing")
 }
 
@@ -135,7 +136,7 @@ mod tests {
             assert_eq!(error.exit_code(), 2);
             super::plain(&error.to_string())
         };
-        for value in ["x", "-1", "99999999999999999999999"] {
+        for value in ["x", "0", "-1", "99999999999999999999999"] {
             let said = said(&["offhook", "records", &format!("--limit={value}")]);
             assert!(
                 said.contains("--limit") && !said.contains("digit") && !said.contains("target"),

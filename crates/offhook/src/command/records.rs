@@ -16,7 +16,7 @@ const PAGE: usize = 1000;
 /// Shows or exports call records.
 pub async fn run(client: &Client, args: &RecordsArgs) -> Result<(), Failure> {
     let query = query_of(args);
-    let at_most = (!args.all).then_some(args.limit);
+    let at_most = (!args.all).then_some(args.limit.get());
     if args.csv {
         return csv(client, query, at_most).await;
     }

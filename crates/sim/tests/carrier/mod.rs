@@ -123,3 +123,14 @@ pub fn talking_to_carrier(peer: Peer, caller: Habits) -> (World, PhoneId) {
     world.act(anna, |phone, _| phone.clear_ladder());
     (world, anna)
 }
+
+/// An INVITE of the carrier's with this From value and these other lines.
+pub fn invite(number: usize, to: &str, from: &str, headers: &str) -> Bytes {
+    Bytes::from(format!(
+        "INVITE sip:{to}@198.51.100.1 SIP/2.0\r\nVia: SIP/2.0/UDP {CARRIER};branch=z9hG4bKc{number};rport\r\n\
+         Max-Forwards: 70\r\nFrom: {from};tag=c{number}\r\nTo: <sip:{to}@198.51.100.1>\r\nCall-ID: c{number}\r\n\
+         CSeq: {number} INVITE\r\nContact: <sip:{CARRIER}>\r\n{headers}Content-Type: application/sdp\r\n\
+         Content-Length: {}\r\n\r\n{SDP}",
+        SDP.len()
+    ))
+}

@@ -281,6 +281,21 @@ impl TransactionLayer {
         }
     }
 
+    /// Sends 100 for an INVITE that has had no answer, before [`LayerConfig::trying_after`] has passed: whoever sent it is
+    /// known, and the answer will take time. Not earlier, because a request that gets 100 is no longer repeated, and so
+    /// must not be answered with [`Self::respond_once`] (RFC 3261 §8.2.7). Nothing for any other transaction.
+    pub fn hasten_trying(&mut self, key: ServerKey, now: Instant) {
+        let Some(Entry { role: Role::InviteServer { machine, .. }, .. }) = self.table.get_mut(key.0) else {
+            return;
+        };
+        if machine.awaits_answer() && machine.last_provisional().is_none() {
+            // What a repeat does, too: it is the sender's way to ask for a sign of life.
+            let step = machine.handle_input(invite_server::Input::Invite, &self.config.timers, now);
+            self.apply_invite_server(key.0, step, now);
+            self.settle(key.0, now);
+        }
+    }
+
     /// A message of ours could not be sent.
     pub fn transport_failed(&mut self, token: TransmitToken, now: Instant) {
         let Some(key) = token.0 else { return };

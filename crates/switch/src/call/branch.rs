@@ -46,6 +46,7 @@ const ANSWER_UNUSABLE: &str = "Q.850;cause=88;text=\"Answer does not fit the off
 impl Call {
     /// Writes and sends the INVITE of a branch: the first, or one more after a challenge.
     pub(super) fn send_invite(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
+        let (from, to) = (self.party_of(CALLER), self.party_of(index));
         let writer = self.legs[usize::from(CALLER)].session.as_writer();
         let leg = &mut self.legs[usize::from(index)];
         if self.offer.as_ref().is_some_and(|offer| !leg.session.takes_offer(offer, &writer)) {
@@ -93,7 +94,7 @@ impl Call {
             let name = if *proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization };
             writer.header(&name, credentials);
         }
-        for name in crossing_headers() {
+        for name in crossing_headers(from, to) {
             writer.copy_from(headers, &name);
         }
         if let Some(description) = &description {
@@ -236,12 +237,7 @@ impl Call {
         let mut writer = dialog.request(&Method::Prack, via, &mut services.buffer);
         writer.header(&HeaderName::RAck, format_args!("{rseq} {} INVITE", branch.cseq));
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Prack };
-        if let Err(error) =
-            services.send_request(owner, &Method::Prack, &transaction, bytes, leg.destination, now)
-        {
-            tracing::warn!(%error, "PRACK not sent");
-        }
+        self.send_within(services, index, ClientUse::Prack, &transaction, bytes, now);
     }
 
     /// A 2xx: the first to come wins. A later one, or a repeat, is acknowledged all the same.
@@ -425,6 +421,7 @@ impl Call {
                     response,
                     &Method::Invite,
                     &branch.way.request_uri,
+                    &[],
                     &mut services.random,
                 );
                 let Some(login) = login else { return false };
@@ -471,7 +468,7 @@ impl Call {
             let Some(line) = line else { continue };
             for target in services.registrar.contacts(line.id, now.instant).into_iter().flatten() {
                 let Some(destination) = target.destination else { continue };
-                if self.tried.contains(&target.binding) {
+                if self.tried.contains(&target.binding) || self.is_calling_device(line, &target) {
                     continue;
                 }
                 self.tried.push(target.binding);

@@ -42,6 +42,7 @@ impl Call {
         if !self.face(services, index) {
             return;
         }
+        let (from, to) = (self.party_of(index), self.party_of(CALLER));
         let (caller, branches) = self.legs.split_at_mut(usize::from(index));
         let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
         let Some(branch) = leg.branch.as_mut() else { return };
@@ -73,7 +74,7 @@ impl Call {
             writer.header(&HeaderName::Require, "100rel");
             writer.header(&HeaderName::RSeq, facing.reliable.next_rseq());
         }
-        for name in crossing_headers() {
+        for name in crossing_headers(from, to) {
             writer.copy_from(response.headers(), &name);
         }
         if let Some(description) = &description {
@@ -191,6 +192,7 @@ impl Call {
         response: &Response,
         now: Moment,
     ) -> Option<Bytes> {
+        let (from, to) = (self.party_of(index), self.party_of(CALLER));
         let (caller, branches) = self.legs.split_at_mut(usize::from(index));
         let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
         let branch = leg.branch.as_mut()?;
@@ -221,7 +223,7 @@ impl Call {
         writer.header(&HeaderName::Supported, SUPPORTED);
         interval.write(&mut writer);
         writer.header(&HeaderName::Server, &services.settings.product);
-        for name in crossing_headers() {
+        for name in crossing_headers(from, to) {
             writer.copy_from(response.headers(), &name);
         }
         if let Some(description) = &description {

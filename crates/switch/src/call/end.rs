@@ -14,7 +14,7 @@ use super::{CALLER, Call, LINGER_MAX, LegState, Stage, leg::Pending};
 use crate::{
     account::Verdict,
     exchange::{
-        owners::{ClientOwner, ClientUse, LegIndex},
+        owners::{ClientUse, LegIndex},
         services::Services,
     },
     fact::What,
@@ -196,11 +196,8 @@ impl Call {
             writer.header(&HeaderName::Reason, reason);
         }
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: index, purpose: ClientUse::Bye };
-        match services.send_request(owner, &Method::Bye, &transaction, bytes, leg.destination, now) {
-            Ok(_) => leg.hanging_up = true,
-            Err(error) => tracing::warn!(%error, "BYE not sent"),
-        }
+        let sent = self.send_within(services, index, ClientUse::Bye, &transaction, bytes, now);
+        self.leg(index).hanging_up |= sent.is_some();
     }
 
     /// A leg is over: its media is closed. Its tags stay until the call is forgotten, so that a late request in its dialog
@@ -241,6 +238,7 @@ impl Call {
             return;
         }
         self.stage = Stage::Over { forget_at: now.instant + LINGER_MAX };
+        self.stop_waiting(services);
         self.give_back_room(services);
         self.drop_relays(services, now);
         let status = self.account.as_ref().and_then(|account| account.verdict_status());
@@ -347,6 +345,7 @@ impl Call {
 
     /// The last thing a finished call does: nothing leads to it any more, not even an answer that never came.
     pub fn forget(&self, services: &mut Services) {
+        self.stop_waiting(services);
         for &ask in &self.asks {
             services.owners.answered(ask);
         }

@@ -1,5 +1,7 @@
 //! A leg: one dialog with one endpoint, and all that belongs to that dialog alone.
 
+use std::fmt;
+
 use bytes::Bytes;
 use offhook_base::Instant;
 use offhook_sip::{
@@ -44,7 +46,6 @@ pub struct Pending {
 }
 
 /// One leg.
-#[derive(Debug)]
 pub struct Leg {
     /// Its position in the call and in the record.
     pub index: LegIndex,
@@ -90,8 +91,14 @@ pub struct Leg {
     pub branch: Option<Box<Branch>>,
 }
 
+/// Addresses and messages are personal data: only the shape shows.
+impl fmt::Debug for Leg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leg").field("index", &self.index).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 /// A leg that was rung, as a branch of the hunt.
-#[derive(Debug)]
 pub struct Branch {
     /// How it is reached.
     pub way: Way,

@@ -10,9 +10,11 @@
 //! | `caller` | what the caller is told: provisional responses, PRACK, the answer, ACK |
 //! | `modify` | offers after the first one: re-INVITE, UPDATE, hold; session refresh |
 //! | `patience` | how long a question of the call may stay unanswered |
+//! | `again` | requests within a dialog, and what has one sent twice |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 
+mod again;
 pub(crate) mod body;
 mod branch;
 mod caller;
@@ -20,13 +22,14 @@ mod end;
 mod keys;
 mod leg;
 mod modify;
+mod own_device;
 mod patience;
 mod relay;
 mod session;
 mod start;
 mod way;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use offhook_base::{Instant, Moment};
 use offhook_sdp::SessionDescription;
@@ -37,14 +40,15 @@ use offhook_sip::{
     transport::Flow,
 };
 
+use self::{again::Repeatable, modify::Modify, relay::Relay};
 pub use self::{
     leg::{Leg, LegState, Pending},
     start::Start,
     way::{Way, WayEnd},
 };
-use self::{modify::Modify, relay::Relay};
 use crate::{
     account::{Account, Verdict},
+    crossing::Party,
     directory::{Line, Peer, PeerId},
     exchange::{
         event::AskId,
@@ -89,7 +93,6 @@ enum Awaited {
 }
 
 /// A call.
-#[derive(Debug)]
 pub struct Call {
     key: CallKey,
     account: Option<Account>,
@@ -120,6 +123,8 @@ pub struct Call {
     legs: Vec<Leg>,
     modify: Option<Modify>,
     relays: Vec<Relay>,
+    /// Requests within a dialog that a challenge, or the failure of TCP, may have sent once more.
+    repeatables: Vec<Repeatable>,
     /// Peers whose count of calls it is in: the caller's, the called one's.
     peers: Vec<PeerId>,
     /// The media engine's reports still to come.
@@ -128,6 +133,17 @@ pub struct Call {
     is_broken: bool,
     /// The soonest look the exchange's timer queue has promised.
     pub(crate) wakes_at: Option<Instant>,
+}
+
+/// Parties and messages are personal data: only the shape shows.
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("key", &self.key)
+            .field("stage", &self.stage)
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Call {
@@ -249,6 +265,12 @@ impl Call {
         now: Moment,
     ) {
         let status = response.status();
+        if self.prove_within(services, leg, purpose, key, response, now) {
+            return;
+        }
+        if status.is_final() {
+            self.request_answered(key);
+        }
         match purpose {
             ClientUse::Invite => self.handle_invite_response(services, leg, response, now),
             ClientUse::Modify => self.modify_answered(services, leg, key, response, now),
@@ -269,6 +291,10 @@ impl Call {
         status: StatusCode,
         now: Moment,
     ) {
+        if self.fall_back_to_udp(services, leg, purpose, key, now) {
+            return;
+        }
+        self.request_answered(key);
         match purpose {
             ClientUse::Invite => self.invite_unanswered(services, leg, status, now),
             ClientUse::Modify => self.modify_unanswered(services, leg, key, now),
@@ -323,6 +349,15 @@ impl Call {
 
     fn leg(&mut self, index: LegIndex) -> &mut Leg {
         &mut self.legs[usize::from(index)]
+    }
+
+    /// What a leg is, for the table of what crosses.
+    fn party_of(&self, index: LegIndex) -> Party {
+        let peer = match &self.legs[usize::from(index)].branch {
+            Some(branch) => branch.way.peer(),
+            None => self.who.peer(),
+        };
+        if peer.is_some() { Party::Peer } else { Party::Line }
     }
 
     fn decide(&mut self, verdict: Verdict, now: Moment) {

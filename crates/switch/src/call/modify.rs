@@ -25,7 +25,7 @@ use super::{
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
     exchange::{
-        owners::{ClientOwner, ClientUse, LegIndex},
+        owners::{ClientUse, LegIndex},
         services::Services,
     },
     fact::What,
@@ -243,8 +243,7 @@ impl Call {
             leg.invite_cseq = dialog.state().local_cseq;
             leg.ack = None;
         }
-        let owner = ClientOwner { call: self.key, leg: index, purpose };
-        services.send_request(owner, method, &transaction, bytes, leg.destination, now).ok()
+        self.send_within(services, index, purpose, &transaction, bytes, now)
     }
 
     /// The other leg's response to an offer that was passed on.

@@ -7,11 +7,11 @@ use offhook_sip::{
     transaction::ClientKey,
 };
 
-use super::{Call, leg::Pending};
+use super::{CALLER, Call, leg::Pending};
 use crate::{
     crossing::crossing_headers,
     exchange::{
-        owners::{ClientOwner, ClientUse, LegIndex},
+        owners::{ClientUse, LegIndex},
         services::Services,
     },
 };
@@ -22,8 +22,10 @@ const RELAYS_MAX: usize = 16;
 /// A request that waits for the other side.
 #[derive(Debug)]
 pub struct Relay {
+    /// The leg that answers.
+    leg: LegIndex,
     from: Pending,
-    client: ClientKey,
+    pub(super) client: ClientKey,
 }
 
 impl Call {
@@ -41,6 +43,7 @@ impl Call {
         if self.relays.len() >= RELAYS_MAX {
             return services.refuse(&pending, StatusCode::SERVER_INTERNAL_ERROR, now);
         }
+        let (from, to) = (self.party_of(leg), self.party_of(other));
         let target = &mut self.legs[usize::from(other)];
         let Some(dialog) = target.dialog.as_mut() else {
             return services.refuse(&pending, StatusCode::REQUEST_PENDING, now);
@@ -51,18 +54,16 @@ impl Call {
         let contact = services.contact(&target.destination, None);
         let mut writer = dialog.request(request.method(), via, &mut services.buffer);
         writer.header(&HeaderName::Contact, contact);
-        for name in crossing_headers() {
+        for name in crossing_headers(from, to) {
             writer.copy_from(request.headers(), &name);
         }
         if let Some(content_type) = request.headers().first(&HeaderName::ContentType) {
             writer.body(content_type, request.body());
         }
         let bytes = writer.finish();
-        let owner = ClientOwner { call: self.key, leg: other, purpose: ClientUse::Relay };
-        let method = request.method().clone();
-        match services.send_request(owner, &method, &transaction, bytes, target.destination, now) {
-            Ok(client) => self.relays.push(Relay { from: pending, client }),
-            Err(_) => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
+        match self.send_within(services, other, ClientUse::Relay, &transaction, bytes, now) {
+            Some(client) => self.relays.push(Relay { leg: other, from: pending, client }),
+            None => services.refuse(&pending, StatusCode::SERVICE_UNAVAILABLE, now),
         }
     }
 
@@ -79,10 +80,12 @@ impl Call {
             return;
         }
         let Some(position) = self.relays.iter().position(|relay| relay.client == client) else { return };
-        let Relay { from, .. } = self.relays.swap_remove(position);
+        let Relay { leg, from, .. } = self.relays.swap_remove(position);
+        let asker = self.other(leg).unwrap_or(CALLER);
+        let (answerer, asker) = (self.party_of(leg), self.party_of(asker));
         let mut writer = from.request.respond(&mut services.buffer, status, None);
         if let Some(response) = response {
-            for name in crossing_headers() {
+            for name in crossing_headers(answerer, asker) {
                 writer.copy_from(response.headers(), &name);
             }
             if let Some(content_type) = response.headers().first(&HeaderName::ContentType) {

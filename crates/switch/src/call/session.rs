@@ -126,6 +126,14 @@ impl LegSession {
         Writer { needs_keys: self.srtp == Srtp::Always, streams }
     }
 
+    /// Whether this leg may make `offer`: one that needs keys has some for every stream.
+    pub fn may_offer(&self, offer: &SessionDescription) -> bool {
+        let has_keys = |media: MediaDescription<'_>| {
+            media.has_crypto() || media.is_rejected() || !media.protocol().is_rtp()
+        };
+        self.srtp != Srtp::Always || offer.media().all(has_keys)
+    }
+
     /// Whether this leg can be told of `offer`, which `writer` made: its keys are such as the settings of both ask for.
     pub fn takes_offer(&self, offer: &SessionDescription, writer: &Writer) -> bool {
         self.endpoint.is_none() || offer.media().all(|media| self.choose(&media, writer).is_some())
@@ -144,7 +152,9 @@ impl LegSession {
     /// This leg has refused `offer` as it was told of it. Whether it may be asked once more, with plain RTP in place of
     /// SRTP or the other way round; if so, the next description says it.
     pub fn ask_otherwise(&mut self, offer: &SessionDescription) -> bool {
-        if self.endpoint.is_none() || self.srtp != Srtp::Auto || self.asked.is_some() {
+        // Whoever has answered once, early, was content with what it was told.
+        let is_open = self.asked.is_none() && self.theirs.is_none();
+        if self.endpoint.is_none() || self.srtp != Srtp::Auto || !is_open {
             return false;
         }
         let mut rtp =

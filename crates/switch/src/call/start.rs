@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     account::{Account, LegOpening, cause_of_status},
-    directory::{Line, LineId, Peer, Srtp},
+    directory::{Line, Peer, Srtp},
     exchange::{
         event::{Answer, Ask, AskId, Hop},
         owners::{CallKey, DialogEnd, LegIndex, LocalTag},
@@ -111,6 +111,7 @@ impl Call {
             legs: Vec::with_capacity(2),
             modify: None,
             relays: Vec::new(),
+            repeatables: Vec::new(),
             peers: Vec::new(),
             reports_due: 0,
             is_broken: false,
@@ -132,6 +133,9 @@ impl Call {
         };
         match route {
             Ok(_) if !caller_has_room => self.refuse(services, without_room, EndCause::Overloaded, now),
+            Ok(_) if self.lacks_keys() => {
+                self.refuse(services, StatusCode::NOT_ACCEPTABLE_HERE, EndCause::Incompatible, now);
+            }
             Ok(Route::Line(line)) if services.lines.has_room(&line) => {
                 self.device = device;
                 self.ring_line(services, &line, now);
@@ -206,6 +210,12 @@ impl Call {
         LegSession::new(Some(endpoint), shown, srtp)
     }
 
+    /// Whether the caller's offer has no keys although its setting asks for them.
+    fn lacks_keys(&self) -> bool {
+        let caller = &self.legs[usize::from(CALLER)];
+        self.offer.as_ref().is_some_and(|offer| !caller.session.may_offer(offer))
+    }
+
     /// How the caller's media is protected. A call for help is not refused for a lack of keys.
     fn srtp_of_caller(&self, services: &Services) -> Srtp {
         let is_emergency =
@@ -249,7 +259,7 @@ impl Call {
             }
             (Answer::Woken { accepted: false, .. }, Some(Awaited::Device(line))) if self.is_preparing() => {
                 // The push service is out of order: the device may still be awake.
-                self.awaited = None;
+                services.sleepers.leave(line.id, self.key);
                 let ways = self.untried_ways(services, &line, true, now);
                 self.hunt_through(services, ways, now);
             }
@@ -291,6 +301,7 @@ impl Call {
             .targets(services, line, now)
             .into_iter()
             .flatten()
+            .filter(|target| !self.is_calling_device(line, target))
             .filter_map(|target| target.push)
             .collect();
         let ways = self.untried_ways(services, line, false, now);
@@ -305,26 +316,26 @@ impl Call {
         }
         if !sleeping.is_empty() {
             self.awaited = Some(Awaited::Device(Arc::clone(line)));
+            services.sleepers.wait(line.id, self.key);
         }
         if ways.is_empty() && !sleeping.is_empty() {
             self.stage = Stage::Preparing { give_up_at: now.instant + services.settings.wake };
             return;
         }
-        if ways.is_empty() {
+        if ways.is_empty() && self.calls_itself_alone(services, line, now) {
+            self.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now);
+        } else if ways.is_empty() {
             self.refuse(services, StatusCode::TEMPORARILY_UNAVAILABLE, EndCause::NotRegistered, now);
         } else {
             self.hunt_through(services, ways, now);
         }
     }
 
-    /// Whether this call waits for some device to wake up.
-    pub const fn awaits_a_device(&self) -> bool {
-        matches!(self.awaited, Some(Awaited::Device(_)))
-    }
-
-    /// Whether this call waits for a device of `line` to register.
-    pub fn awaits_device_of(&self, line: LineId) -> bool {
-        matches!(&self.awaited, Some(Awaited::Device(awaited)) if awaited.id == line)
+    /// No device needs to wake up for this call any more.
+    pub(super) fn stop_waiting(&self, services: &mut Services) {
+        if let Some(Awaited::Device(line)) = &self.awaited {
+            services.sleepers.leave(line.id, self.key);
+        }
     }
 
     /// A device of the line that the call waits for has registered: it is awake.
@@ -351,6 +362,11 @@ impl Call {
         }
     }
 
+    /// Whether the only devices of the line are the one that calls it.
+    fn calls_itself_alone(&self, services: &Services, line: &Line, now: Moment) -> bool {
+        self.targets(services, line, now).iter().flatten().any(|target| self.is_calling_device(line, target))
+    }
+
     /// Ways to the devices of `line` that were not tried yet, by preference. `awake`: those with a push service too.
     fn untried_ways(
         &mut self,
@@ -366,6 +382,9 @@ impl Call {
             for target in group {
                 let Some(destination) = target.destination else { continue };
                 if self.tried.contains(&target.binding) || (target.push.is_some() && !awake) {
+                    continue;
+                }
+                if self.is_calling_device(line, &target) {
                     continue;
                 }
                 self.tried.push(target.binding);

@@ -1,13 +1,13 @@
 //! A way to reach the called side: what the INVITE says and where it goes.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use offhook_sip::transport::Destination;
 
 use crate::directory::{Line, Peer, Srtp};
 
 /// One target of the hunt.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Way {
     /// The Request-URI.
     pub request_uri: Box<str>,
@@ -19,8 +19,23 @@ pub struct Way {
     pub end: WayEnd,
 }
 
+/// URIs and addresses are personal data: only the shape shows.
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = match &self.end {
+            WayEnd::Line(_) => "line",
+            WayEnd::Peer(_) => "peer",
+        };
+        f.debug_struct("Way")
+            .field("end", &end)
+            .field("transport", &self.destination.transport())
+            .field("routes", &self.route.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Who is at the end of a way.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum WayEnd {
     /// A device of this line.
     Line(Arc<Line>),

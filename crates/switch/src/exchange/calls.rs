@@ -98,11 +98,6 @@ impl Calls {
         self.running
     }
 
-    /// Calls that wait for a device to wake up.
-    pub fn sleepers(&self) -> impl Iterator<Item = (CallKey, &Call)> {
-        self.iter().filter(|(_, call)| call.awaits_a_device())
-    }
-
     /// All calls with their keys, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (CallKey, &Call)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {

@@ -14,7 +14,12 @@ use offhook_sip::{
 };
 
 use super::services::Services;
-use crate::{crossing::crossing_headers, directory::Line, identity::Identity, route::Caller};
+use crate::{
+    crossing::{Party, crossing_headers},
+    directory::Line,
+    identity::Identity,
+    route::Caller,
+};
 
 /// Messages on their way at once. Each holds its text; more are refused with 503.
 const LETTERS_MAX: usize = 4096;
@@ -39,6 +44,7 @@ pub struct Letter {
 struct OnTheWay {
     key: ServerKey,
     request: Request,
+    sender: Party,
     copies: usize,
     best: Option<StatusCode>,
 }
@@ -68,6 +74,7 @@ impl Couriers {
         self.last += 1;
         let number = self.last;
         let mut copies = 0;
+        let sender = if who.peer().is_some() { Party::Peer } else { Party::Line };
         let targets =
             services.registrar.contacts(line.id, now.instant).into_iter().flatten().take(COPIES_MAX);
         for target in targets.collect::<Vec<_>>() {
@@ -90,7 +97,7 @@ impl Couriers {
             writer.header(&HeaderName::To, format_args!("<{to}>"));
             writer.header(&HeaderName::CallId, call_id);
             writer.header(&HeaderName::CSeq, "1 MESSAGE");
-            for name in crossing_headers() {
+            for name in crossing_headers(sender, Party::Line) {
                 writer.copy_from(headers, &name);
             }
             if let Some(content_type) = headers.first(&HeaderName::ContentType) {
@@ -113,7 +120,7 @@ impl Couriers {
             return answer(services, key, &request, StatusCode::TEMPORARILY_UNAVAILABLE, now);
         }
         tracing::debug!(tenant = who.tenant(), copies, "message on its way");
-        self.letters.insert(number, OnTheWay { key, request, copies, best: None });
+        self.letters.insert(number, OnTheWay { key, request, sender, copies, best: None });
     }
 
     /// A device answered, or `status` stands for its silence. False: the transaction is none of ours.
@@ -133,9 +140,9 @@ impl Couriers {
         let Some(letter) = self.letters.get_mut(&number) else { return true };
         letter.copies -= 1;
         if status.is_success() {
-            let OnTheWay { key, request, .. } = letter;
+            let OnTheWay { key, request, sender, .. } = letter;
             let mut writer = request.respond(&mut services.buffer, status, None);
-            for name in crossing_headers() {
+            for name in crossing_headers(Party::Line, *sender) {
                 if let Some(response) = response {
                     writer.copy_from(response.headers(), &name);
                 }

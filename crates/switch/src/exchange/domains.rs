@@ -9,12 +9,12 @@ use offhook_base::{HostPort, Purpose};
 use offhook_sip::{
     header::{Headers, NameAddr},
     transport::Flow,
-    uri::Uri,
+    uri::{Escaped, Uri},
 };
 
 use super::services::Services;
 use crate::{
-    directory::{DEFAULT_TENANT, Tenant},
+    directory::{DEFAULT_TENANT, Peer, Tenant},
     identity::Identity,
     route::Caller,
 };
@@ -68,13 +68,36 @@ impl Services {
                 let name = configured.or_else(|| from.as_ref().filter(|_| !anonymous).and_then(shown_name));
                 Identity::new(format!("sip:{}@{host}", line.name), name, hidden)
             }
-            Caller::Peer(_) => {
+            Caller::Peer(peer) => {
                 let asserted = headers.p_asserted_identity().filter_map(Result::ok).next();
-                match asserted.or(from) {
-                    Some(address) => Identity::new(address.uri.to_string(), shown_name(&address), hidden),
-                    None => Identity::new(String::from("sip:unknown@unknown.invalid"), None, true),
+                let address = asserted.or(from);
+                let uri = address.as_ref().and_then(|address| self.uri_from_outside(peer, address, flow));
+                match (uri, address) {
+                    (Some(uri), Some(address)) => Identity::new(uri, shown_name(&address), hidden),
+                    _ => Identity::new(String::from("sip:unknown@unknown.invalid"), None, true),
                 }
             }
         }
+    }
+
+    /// What a caller of a peer may be called. It is from outside, whatever domain it gives itself: a number in a domain of
+    /// ours is shown at the peer's. The name of one of our lines there is nobody's but the line's: `None`.
+    fn uri_from_outside(&self, peer: &Peer, address: &NameAddr<'_>, flow: Flow) -> Option<String> {
+        let as_it_is = || Some(address.uri.to_string());
+        let Ok(uri) = address.parsed_uri() else { return as_it_is() };
+        let host = uri.host_without_brackets();
+        let is_our_host = || self.settings.is_our_host(host, flow.local.ip());
+        let tenant = match self.directory.tenant_of_domain(host, is_our_host) {
+            Some(tenant) if !host.is_empty() => tenant,
+            _ => return as_it_is(),
+        };
+        let user = uri.user_unescaped().unwrap_or_default();
+        let names_line = |tenant: &str| self.directory.line(tenant, &user).is_some();
+        if names_line(&tenant.name) || names_line(&peer.tenant) {
+            return None;
+        }
+        let remote = || HostPort::from(SocketAddr::new(flow.remote.ip(), 0)).host;
+        let host = peer.host.as_deref().map_or_else(remote, str::to_string);
+        Some(format!("sip:{}@{host}", Escaped(&user)))
     }
 }

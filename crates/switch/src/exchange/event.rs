@@ -1,6 +1,7 @@
 //! What goes into an exchange and what comes out.
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -76,7 +77,7 @@ pub enum Output {
 pub struct AskId(pub u64);
 
 /// A question to the outside.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Ask {
     /// Where is this next hop (RFC 3263)?
     Locate {
@@ -106,6 +107,25 @@ pub enum Ask {
     },
 }
 
+/// Whoever knows a device's push token can wake it, and a host may be a person's: they stay hidden.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locate { id, peer, port, transport, secure, host: _ } => f
+                .debug_struct("Locate")
+                .field("id", id)
+                .field("peer", peer)
+                .field("port", port)
+                .field("transport", transport)
+                .field("secure", secure)
+                .finish_non_exhaustive(),
+            Self::Wake { id, provider, .. } => {
+                f.debug_struct("Wake").field("id", id).field("provider", provider).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
 /// The answer to a question.
 #[derive(Clone, Debug)]
 pub enum Answer {
@@ -126,7 +146,7 @@ pub enum Answer {
 }
 
 /// One address of a next hop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hop {
     /// What to speak.
     pub transport: Transport,
@@ -136,4 +156,45 @@ pub struct Hop {
     pub local: IpAddr,
     /// The listener to leave by.
     pub listener: ListenerId,
+}
+
+/// Where it is may be a person's address: it stays hidden.
+impl fmt::Debug for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hop({}#{})", self.transport, self.listener.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use offhook_sip::transport::Destination;
+
+    use super::*;
+    use crate::call::{Way, WayEnd};
+
+    #[test]
+    fn what_names_a_person_or_a_device_never_shows() {
+        let remote: SocketAddr = "203.0.113.77:5060".parse().expect("an address");
+        let (listener, transport) = (ListenerId(1), Transport::Udp);
+        let hop = Hop { transport, remote, local: remote.ip(), listener };
+        let wake = Ask::Wake {
+            id: AskId(1),
+            provider: "fcm".into(),
+            prid: "secret-token".into(),
+            param: Some("secret-param".into()),
+        };
+        let way = Way {
+            request_uri: "sip:secret@203.0.113.77".into(),
+            destination: Destination::Address { listener, transport, local: remote, remote },
+            route: vec!["<sip:secret.example>".into()],
+            end: WayEnd::Peer(Arc::new(crate::route::tests::peer(1, &["secret"]))),
+        };
+        let shown = format!("{hop:?} {wake:?} {way:?}");
+        assert!(
+            shown.contains("fcm") && !shown.contains("secret") && !shown.contains("203.0.113"),
+            "{shown}"
+        );
+    }
 }

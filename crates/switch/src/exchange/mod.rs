@@ -15,6 +15,7 @@ mod registrations;
 mod requests;
 mod responses;
 pub mod services;
+mod sleepers;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -24,7 +25,7 @@ use offhook_edge::{Edge, EdgeLimits};
 use offhook_sip::transaction::{self, LayerConfig, TransactionLayer};
 
 pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
-use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services};
+use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, sleepers::Sleepers};
 use crate::{
     directory::Directory,
     fact::StoredBinding,
@@ -75,12 +76,7 @@ impl Exchange {
     /// An exchange without registrations or calls.
     pub fn new(config: ExchangeConfig) -> Self {
         let ExchangeConfig { settings, registrar, limits, directory, secret, mut random } = config;
-        let layer_config = LayerConfig {
-            timers: settings.timers,
-            // The caller hears at once that its INVITE arrived: ports and DNS may take longer than its Timer A.
-            trying_after: Some(std::time::Duration::ZERO),
-            ..LayerConfig::default()
-        };
+        let layer_config = LayerConfig { timers: settings.timers, ..LayerConfig::default() };
         let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, &settings.digest, random.fork());
         Self {
             services: Services {
@@ -92,6 +88,7 @@ impl Exchange {
                 peer_calls: PeerCalls::default(),
                 random,
                 owners: Owners::default(),
+                sleepers: Sleepers::default(),
                 buffer: BytesMut::with_capacity(services::BUFFER_BYTES),
                 outputs: VecDeque::new(),
                 #[cfg(test)]
@@ -180,7 +177,11 @@ impl Exchange {
                 Layer::Transmit { to, bytes, token } => {
                     self.services.outputs.push_back(Output::Transmit { to, bytes, token });
                 }
-                Layer::Request { key, request, flow } => self.request(key, request, flow, now),
+                Layer::Request { key, request, flow } => {
+                    self.request(key, request, flow, now);
+                    // Who calls hears at once that its INVITE is being worked on: ports and DNS take their time.
+                    self.services.layer.hasten_trying(key, now.instant);
+                }
                 Layer::Ack { ack, .. } => self.ack(&ack, now),
                 Layer::Cancelled { invite, cancel } => self.cancelled(invite, &cancel, now),
                 Layer::Response { key, response, .. } => self.response(key, &response, now),

@@ -10,7 +10,7 @@ use super::{Exchange, requests::Incoming};
 use crate::{
     directory::LineId,
     fact::Refusal,
-    gate::{Authenticated, Surroundings},
+    gate::{Proof, Surroundings},
     route::Caller,
 };
 
@@ -18,16 +18,19 @@ use crate::{
 const RESPONSE_BYTES: usize = 1024;
 
 impl Exchange {
-    /// Who sends the request: a peer by its address, or a line by its credentials. `None`: it was answered.
+    /// Who sends the request: a peer by its address, or a line or a peer by its credentials. `None`: it was answered.
     pub(super) fn caller(&mut self, incoming: &Incoming, now: Moment) -> Option<Caller> {
         match self.services.directory.peer_at(incoming.flow.remote.ip()).cloned() {
             Some(peer) => Some(Caller::Peer(peer)),
-            None => self.authenticate(incoming, now).map(|proof| Caller::Line(Arc::clone(proof.line()))),
+            None => self.authenticate(incoming, now).map(|proof| match proof {
+                Proof::Line(authenticated) => Caller::Line(Arc::clone(authenticated.line())),
+                Proof::Peer(peer) => Caller::Peer(peer),
+            }),
         }
     }
 
     /// Lets the request through the gate, or answers it.
-    fn authenticate(&mut self, incoming: &Incoming, now: Moment) -> Option<Authenticated> {
+    fn authenticate(&mut self, incoming: &Incoming, now: Moment) -> Option<Proof> {
         let tag = self.services.random.token::<12>();
         let settings = Arc::clone(&self.services.settings);
         let local = incoming.flow.local.ip();
@@ -39,7 +42,7 @@ impl Exchange {
             now,
         };
         let gate = &mut self.gate;
-        match gate.authenticate(
+        match gate.authenticate_caller(
             &incoming.request,
             &around,
             &mut self.edge,
@@ -61,7 +64,8 @@ impl Exchange {
     }
 
     pub(super) fn register(&mut self, incoming: &Incoming, now: Moment) {
-        let Some(who) = self.authenticate(incoming, now) else { return };
+        // A peer's login passes for calls only.
+        let Some(Proof::Line(who)) = self.authenticate(incoming, now) else { return };
         let is_full = self.services.registrar.len() >= self.services.settings.bindings;
         if is_full && self.services.registrar.binding_count(who.line().id, now.instant) == 0 {
             self.refused(Refusal::Overloaded, incoming.flow, now);
@@ -95,13 +99,7 @@ impl Exchange {
 
     /// Calls that wait for a device of this line go on.
     fn wake_calls(&mut self, line: LineId, now: Moment) {
-        let keys: Vec<_> = self
-            .calls
-            .sleepers()
-            .filter(|(_, call)| call.awaits_device_of(line))
-            .map(|(key, _)| key)
-            .collect();
-        for key in keys {
+        for key in self.services.sleepers.of(line).to_vec() {
             self.with_call(key, |call, services| call.device_registered(services, now));
         }
     }

@@ -16,6 +16,7 @@ use offhook_sip::{
 use super::{
     event::{Ask, Output},
     owners::{ClientOwner, Owners},
+    sleepers::Sleepers,
 };
 use crate::{
     call::Pending,
@@ -52,6 +53,8 @@ pub struct Services {
     pub random: Random,
     /// Who owns what.
     pub owners: Owners,
+    /// Which calls wait for a device to wake up.
+    pub sleepers: Sleepers,
     /// Messages are written here and split off.
     pub buffer: BytesMut,
     pub(super) outputs: VecDeque<Output>,

@@ -23,7 +23,7 @@ use offhook_sip::{
 
 use self::verify::{Outcome, Verifier};
 use crate::{
-    directory::{Directory, Line, Tenant},
+    directory::{Directory, Line, Peer, Tenant},
     fact::Refusal,
 };
 
@@ -38,6 +38,15 @@ impl Authenticated {
     pub const fn line(&self) -> &Arc<Line> {
         &self.line
     }
+}
+
+/// Who has proved itself. Only [`Gate::authenticate_caller`] makes one.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A line, by its password.
+    Line(Authenticated),
+    /// A peer, by its login.
+    Peer(Arc<Peer>),
 }
 
 /// Why a request may not go on, and the answer to it.
@@ -100,6 +109,27 @@ impl Gate {
         to_tag: &str,
         out: &mut BytesMut,
     ) -> Result<Authenticated, Denied> {
+        match self.authenticate_caller(request, around, edge, to_tag, out)? {
+            Proof::Line(authenticated) => Ok(authenticated),
+            Proof::Peer(_) => {
+                Err(deny(request, StatusCode::FORBIDDEN, Refusal::NotPermitted, None, to_tag, out))
+            }
+        }
+    }
+
+    /// As [`Gate::authenticate`], for requests that a peer may send too: the credentials may be a peer's login. It speaks for
+    /// whom it likes: what its callers are shown as is decided elsewhere.
+    ///
+    /// # Errors
+    /// [`Denied`] with the response, written by means of `out`.
+    pub fn authenticate_caller(
+        &mut self,
+        request: &Request,
+        around: &Surroundings<'_>,
+        edge: &mut Edge,
+        to_tag: &str,
+        out: &mut BytesMut,
+    ) -> Result<Proof, Denied> {
         let Some(tenant) = tenant_of(request, around) else {
             return Err(deny(request, StatusCode::NOT_FOUND, Refusal::ForeignDomain, None, to_tag, out));
         };
@@ -114,8 +144,9 @@ impl Gate {
         }
         match self.verifier.check(&credentials, request, tenant, around.directory, now) {
             Outcome::Right(line) if speaks_for_itself(request, tenant, &line, around) => {
-                Ok(Authenticated { line })
+                Ok(Proof::Line(Authenticated { line }))
             }
+            Outcome::RightPeer(peer) => Ok(Proof::Peer(peer)),
             Outcome::Right(_) => {
                 Err(deny(request, StatusCode::FORBIDDEN, Refusal::NotPermitted, None, to_tag, out))
             }

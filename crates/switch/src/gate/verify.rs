@@ -13,7 +13,7 @@ use offhook_sip::{
     write::MessageWriter,
 };
 
-use crate::directory::{Directory, Line, Tenant};
+use crate::directory::{Directory, Line, Peer, Tenant};
 
 /// Octets of an IPv6 address that name its network (RFC 4291 §2.5.4).
 const NETWORK_OCTETS: usize = 8;
@@ -28,6 +28,8 @@ pub(super) struct Verifier {
 pub(super) enum Outcome {
     /// This line's.
     Right(Arc<Line>),
+    /// This peer's.
+    RightPeer(Arc<Peer>),
     /// Made with a nonce that is not ours, too old, or used before.
     Stale,
     /// Nobody's.
@@ -103,13 +105,24 @@ impl Verifier {
             return Outcome::OtherUri;
         }
         let line = directory.line(&tenant.name, &credentials.username).filter(|line| line.enabled);
-        let hash = self.server.hash_function(credentials);
-        let ha1 = line.filter(|_| !credentials.userhash).and_then(|line| stored_hash(line, hash?));
+        let hash = self.server.hash_function(credentials).filter(|_| !credentials.userhash);
+        // A peer may call, as a line may; a name that both bear is the line's. A peer registers nothing.
+        let peer = directory
+            .peer_of_login(&tenant.name, &credentials.username)
+            .filter(|_| line.is_none() && *request.method() != Method::Register);
+        let ha1 = match (line, peer) {
+            (Some(line), _) => hash.and_then(|hash| stored_hash(line, hash)),
+            (None, Some(peer)) => hash.and_then(|hash| login_hash(peer, hash, &tenant.realm)),
+            (None, None) => None,
+        };
         let verdict = self.server.judge(credentials, request.method(), request.body(), ha1.as_ref(), now.utc);
         match (verdict, line) {
             (Verdict::Accepted, Some(line)) => Outcome::Right(Arc::clone(line)),
+            (Verdict::Accepted, None) => {
+                peer.map_or(Outcome::Wrong, |peer| Outcome::RightPeer(Arc::clone(peer)))
+            }
             (Verdict::Stale, _) => Outcome::Stale,
-            (Verdict::Accepted | Verdict::Wrong | Verdict::Unusable, _) => Outcome::Wrong,
+            (Verdict::Wrong | Verdict::Unusable, _) => Outcome::Wrong,
         }
     }
 }
@@ -121,6 +134,12 @@ fn stored_hash(line: &Line, hash: HashFunction) -> Option<HexHash> {
         HashFunction::Sha512_256 => return None,
     };
     HexHash::parse(digits.ok()?)
+}
+
+/// A peer's secret is at hand in clear, as it answers the peer's own challenges too.
+fn login_hash(peer: &Peer, hash: HashFunction, realm: &str) -> Option<HexHash> {
+    let (username, secret) = (peer.username.as_deref()?, peer.secret.as_ref()?);
+    Some(hash.ha1(username, realm, secret.reveal()))
 }
 
 /// Whether credentials made for `covered` may carry a request to `uri`. Proxies on the way change host and parameters
