@@ -1,5 +1,5 @@
-//! epoll and eventfd, as thin as they can be.
-#![expect(unsafe_code, reason = "epoll and eventfd have no safe binding in std")]
+//! epoll, eventfd and timerfd, as thin as they can be.
+#![expect(unsafe_code, reason = "epoll, eventfd and timerfd have no safe binding in std")]
 
 use std::{
     fs::File,
@@ -20,6 +20,47 @@ pub(crate) fn eventfd() -> io::Result<File> {
     }
     // SAFETY: `fd` was just made and belongs to nobody else.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// A timer that makes its descriptor readable once, until it is set again.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    fd: OwnedFd,
+}
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed; the result is checked.
+        let fd =
+            unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: `fd` was just made and belongs to nobody else.
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
+    }
+
+    /// Goes off in `wait`, at least a nanosecond: zero would turn it off. What it was set to before is forgotten.
+    pub(crate) fn set(&self, wait: Duration) -> io::Result<()> {
+        let wait = wait.max(Duration::from_nanos(1));
+        let never = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let once = libc::timespec {
+            tv_sec: libc::time_t::try_from(wait.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        };
+        let setting = libc::itimerspec { it_interval: never, it_value: once };
+        // SAFETY: `setting` lives through the call; no old value is asked for.
+        let result = unsafe {
+            libc::timerfd_settime(self.fd.as_raw_fd(), 0, &raw const setting, std::ptr::null_mut())
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl AsRawFd for Alarm {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
 }
 
 /// What a watched descriptor is ready for.
@@ -53,6 +94,11 @@ impl Poll {
     /// Watches `fd` for reading.
     pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, key, libc::EPOLLIN)
+    }
+
+    /// Watches `fd` for becoming readable: it is reported once each time, and need not be read.
+    pub(crate) fn add_edge(&self, fd: RawFd, key: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, key, libc::EPOLLIN | libc::EPOLLET)
     }
 
     /// Watches `fd` for reading, and for writing while something waits to be written.

@@ -18,7 +18,7 @@ use offhook_sip::transport::{ConnectionId, Destination, Flow, Listener, Listener
 
 use crate::{
     BindError, Clock, CommandSender, NetCounters, NetEvent, TransmitError, UdpListenerConfig,
-    poll::{Poll, Readiness},
+    poll::{Alarm, Poll, Readiness},
     stream::{ConnectionTable, PeerIdentity, StreamSettings, Streams},
     udp::{Datagram, Flushed, ReceiveBatch, UdpSocket},
     wake::Bell,
@@ -29,6 +29,13 @@ const COMMANDS_PER_TURN: usize = 256;
 
 /// The key of the bell in the poll; the sockets have their index.
 const BELL_KEY: u64 = u64::MAX;
+
+/// The key of the alarm.
+const ALARM_KEY: u64 = u64::MAX - 1;
+
+/// Deadlines are kept late by up to so much, so that those of many transactions share one wake-up. RFC 3261's shortest
+/// timer is 500 ms.
+const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
 /// How to set up a [`WorkerIo`].
 #[derive(Clone, Debug)]
@@ -56,6 +63,9 @@ pub struct WorkerIo<C> {
     counters: Arc<NetCounters>,
     poll: Poll,
     readiness: Vec<Readiness>,
+    alarm: Alarm,
+    /// When the alarm goes off next, or went off last.
+    alarm_at: Instant,
     sockets: Vec<UdpListener>,
     batch: ReceiveBatch,
     bell: Bell,
@@ -84,12 +94,16 @@ impl<C: Send> WorkerIo<C> {
         let poll = Poll::new()?;
         let bell = Bell::new()?;
         poll.add(bell.as_raw_fd(), BELL_KEY)?;
+        let alarm = Alarm::new()?;
+        poll.add_edge(alarm.as_raw_fd(), ALARM_KEY)?;
         let (sender, commands) = sync_channel(command_capacity);
         Ok(Self {
             clock,
             counters,
             poll,
             readiness: Vec::new(),
+            alarm,
+            alarm_at: clock.instant(),
             sockets: Vec::new(),
             batch: ReceiveBatch::new(),
             command_sender: CommandSender::new(sender, bell.clone()),
@@ -136,28 +150,28 @@ impl<C: Send> WorkerIo<C> {
         self.clock
     }
 
-    /// Sends what is queued, then waits until something happens or `deadline` comes (`None`: for ever), and appends what
-    /// happened to `events`. A signal or a keep-alive may end the wait with nothing appended. The work of one turn is
-    /// bounded; what is left over makes the next turn return at once.
+    /// Sends what is queued, then waits until something happens or `deadline` has come (`None`: for ever; up to 10 ms
+    /// late), and appends what happened to `events`. A signal, a keep-alive or a deadline of an earlier turn may end the
+    /// wait with nothing appended. The work of one turn is bounded; what is left over makes the next turn return at once.
     ///
     /// # Errors
     /// Only if the system refuses to wait at all; the worker cannot go on then.
     pub fn turn(&mut self, deadline: Option<Instant>, events: &mut Vec<NetEvent<C>>) -> io::Result<()> {
         self.flush();
-        let timeout = if self.backlog || !self.failures.is_empty() {
-            Some(Duration::ZERO)
-        } else {
-            deadline.map(|deadline| self.clock.until(deadline))
-        };
+        let must_not_sleep = self.backlog || !self.failures.is_empty();
+        let timeout = if must_not_sleep { Some(Duration::ZERO) } else { self.set_alarm(deadline) };
         let mut readiness = mem::take(&mut self.readiness);
         let waited = self.poll.wait(timeout, &mut readiness);
         let mut rung = mem::take(&mut self.backlog);
         for ready in &readiness {
-            if ready.key == BELL_KEY {
-                self.bell.hear();
-                rung = true;
-            } else {
-                self.serve_socket(*ready, events);
+            match ready.key {
+                BELL_KEY => {
+                    self.bell.hear();
+                    rung = true;
+                }
+                // It only had to end the sleep.
+                ALARM_KEY => {}
+                _ => self.serve_socket(*ready, events),
             }
         }
         self.readiness = readiness;
@@ -171,6 +185,27 @@ impl<C: Send> WorkerIo<C> {
         events
             .extend(self.failures.drain(..).map(|(token, error)| NetEvent::TransmitFailed { token, error }));
         Ok(())
+    }
+
+    /// Sees that the alarm goes off soon after `deadline`, and gives how long the poll may sleep by itself. A time-out of
+    /// its own would be set and taken back by the kernel at every message.
+    fn set_alarm(&mut self, deadline: Option<Instant>) -> Option<Duration> {
+        let deadline = deadline?;
+        let now = self.clock.instant();
+        if deadline <= now {
+            return Some(Duration::ZERO);
+        }
+        if now < self.alarm_at && self.alarm_at <= deadline + DEADLINE_GRAIN {
+            return None; // set already; if it is too early, the next turn sets it anew
+        }
+        let at = deadline + DEADLINE_GRAIN;
+        match self.alarm.set(at - now) {
+            Ok(()) => {
+                self.alarm_at = at;
+                None
+            }
+            Err(_) => Some(deadline - now),
+        }
     }
 
     /// Queues `bytes` for `destination`. If it cannot leave, a later turn says [`NetEvent::TransmitFailed`] with `token`;

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use offhook_sim::Bare;
 
+#[expect(clippy::print_stderr, reason = "a program for the command line")]
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (what, count) = (arguments.next(), arguments.next().and_then(|count| count.parse().ok()));

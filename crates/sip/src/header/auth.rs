@@ -78,8 +78,8 @@ impl<'a> Fields<'a> {
 }
 
 fn split_pair(element: &str) -> Option<(&str, &str)> {
-    let (name, value) = element.split_once('=')?;
-    let (name, value) = (trim(name), trim(value));
+    let equals = memchr::memchr(b'=', element.as_bytes())?;
+    let (name, value) = (trim(&element[..equals]), trim(&element[equals + 1..]));
     let is_value = match take_quoted(value) {
         Some((_, rest)) => rest.is_empty(),
         // Token octets, and those of base64 and paths that some write unquoted.

@@ -82,17 +82,15 @@ pub(crate) fn take_token(text: &str) -> (&str, &str) {
 /// The quoted string that `text` begins with: its inside, still escaped, and what follows the closing quote.
 pub(crate) fn take_quoted(text: &str) -> Option<(&str, &str)> {
     let inside = text.strip_prefix('"')?;
-    let mut octets = inside.bytes().enumerate();
-    while let Some((index, octet)) = octets.next() {
-        match octet {
-            b'"' => return Some((&inside[..index], &inside[index + 1..])),
-            b'\\' => {
-                octets.next()?;
-            }
-            _ => {}
+    let octets = inside.as_bytes();
+    let mut from = 0;
+    loop {
+        let at = from + memchr::memchr2(b'"', b'\\', octets.get(from..)?)?;
+        if octets[at] == b'"' {
+            return Some((&inside[..at], &inside[at + 1..]));
         }
+        from = at + 2;
     }
-    None
 }
 
 /// A decimal number that fits; `None` for anything else, signs included.
