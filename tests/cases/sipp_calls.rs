@@ -128,7 +128,7 @@ fn ten_calls_over_bad_lines(ip: IpAddr) {
         Node::start(&NodeOptions { signalling: "t1_ms = 100\nt2_ms = 500".into(), ..NodeOptions::default() });
     let server = if ip.is_ipv4() { node.sip() } else { node.sip_v6() };
     // SIPp takes a stray repetition for a new call; it stays until the test ends, whatever it has counted.
-    let callee = Sipp::scenario("callee_patient", ip).with("t1", t1).calls(10 * calls);
+    let callee = Sipp::scenario("callee_patient", ip).with("t1", t1).calls(10 * calls).patient();
     let near_callee = Lossy::start(callee.local(), server, LOSS_PERCENT, 10, 7);
     // Registered through the bad line, which is from now on the way to the phone.
     let registering = Sipp::scenario("register", ip).with("t1", t1).line("102").at(callee.local());
@@ -137,10 +137,7 @@ fn ten_calls_over_bad_lines(ip: IpAddr) {
     let calling =
         Sipp::scenario("caller", ip).with("t1", t1).line("101").with("callee", "102").with("talk_ms", 300);
     let near_caller = Lossy::start(calling.local(), server, LOSS_PERCENT, 10, 11);
-    // A repeated INVITE is challenged again, without a transaction; SIPp shall pass over that as a phone does.
-    let patient = ["-r", "5", "-default_behaviors", "all,-abortunexp"];
-    let mut calling = calling.calls(calls).arguments(&patient).call(near_caller.address);
-    calling.succeeds();
+    calling.patient().calls(calls).arguments(&["-r", "5"]).call(near_caller.address).succeeds();
     assert!(near_callee.lost() + near_caller.lost() > 0, "nothing was lost: nothing was tried");
     assert!(callee.messages().contains("CSeq: 1 INVITE"), "{}", callee.trace());
     for record in node.records(calls as usize) {

@@ -84,6 +84,13 @@ impl Sipp {
         self
     }
 
+    /// Passes over what the scenario does not expect, as a phone does, instead of giving up the call. On a bad line that is
+    /// a challenge that comes twice, or an INVITE that is repeated because all answers were lost.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.arguments(&["-default_behaviors", "all,-abortunexp"])
+    }
+
     /// Over TCP, one connection for all calls.
     #[must_use]
     pub fn tcp(self) -> Self {
