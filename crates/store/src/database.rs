@@ -63,6 +63,8 @@ impl Database {
             // What is deleted is overwritten: erasure means it (GDPR-5).
             .pragma("secure_delete", "ON")
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+            // What a statement of many rows notes for the case that one fails: else a file, made anew each time.
+            .pragma("temp_store", "MEMORY")
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();

@@ -118,15 +118,9 @@ fn bracketed(text: &str) -> Option<NameAddr<'_>> {
 
 /// How far `text` looks like a URI: a scheme, and no white space. A fold inside would end up in a request line.
 fn uri_end(text: &str) -> Option<usize> {
-    let mut colon = None;
-    let end = text.bytes().enumerate().find(|&(index, octet)| {
-        if octet == b':' {
-            colon.get_or_insert(index);
-        }
-        !is_uri_octet(octet)
-    });
-    let end = end.map_or(text.len(), |(end, _)| end);
-    colon.filter(|colon| *colon > 0).map(|_| end)
+    let end = text.bytes().position(|octet| !is_uri_octet(octet)).unwrap_or(text.len());
+    let colon = text[..end].bytes().position(|octet| octet == b':')?;
+    (colon > 0).then_some(end)
 }
 
 /// Writes it back with brackets around the URI, as received otherwise.

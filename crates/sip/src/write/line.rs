@@ -81,19 +81,18 @@ impl HeaderValue for fmt::Arguments<'_> {
 /// A header value under construction. What would end the line is replaced on the way.
 pub struct Line<'b> {
     buf: &'b mut BytesMut,
-    /// Replaced too.
-    also: u8,
+    barred: &'static [bool; 256],
     replacement: &'static [u8],
 }
 
 impl<'b> Line<'b> {
     pub(super) const fn new(buf: &'b mut BytesMut) -> Self {
-        Self { buf, also: b'\r', replacement: b" " }
+        Self { buf, barred: &ENDS_LINE, replacement: b" " }
     }
 
     /// Of a Request-URI, which a space would end.
     pub(super) const fn uri(buf: &'b mut BytesMut) -> Self {
-        Self { buf, also: b' ', replacement: b"%20" }
+        Self { buf, barred: &ENDS_URI, replacement: b"%20" }
     }
 
     /// What `write` writes.
@@ -105,19 +104,24 @@ impl<'b> Line<'b> {
 
     /// Adds text.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        let is_bad = |octet: u8| ENDS_LINE[usize::from(octet)] || octet == self.also;
-        if !text.bytes().any(is_bad) {
-            self.buf.put_slice(text.as_bytes());
-            return self;
+        let octets = text.as_bytes();
+        if octets.iter().any(|&octet| self.barred[usize::from(octet)]) {
+            self.replaced(octets);
+        } else {
+            self.buf.extend_from_slice(octets);
         }
-        for octet in text.bytes() {
-            if is_bad(octet) {
+        self
+    }
+
+    #[cold]
+    fn replaced(&mut self, octets: &[u8]) {
+        for &octet in octets {
+            if self.barred[usize::from(octet)] {
                 self.buf.put_slice(self.replacement);
             } else {
                 self.buf.put_u8(octet);
             }
         }
-        self
     }
 
     /// Adds text as a quoted-string (RFC 3261 §25.1): a backslash before quote and backslash; control characters become
@@ -193,13 +197,20 @@ impl Write for Line<'_> {
 }
 
 /// CR, LF and NUL.
-const ENDS_LINE: [bool; 256] = {
+static ENDS_LINE: [bool; 256] = only(b"\r\n\0");
+
+/// Those and a space.
+static ENDS_URI: [bool; 256] = only(b"\r\n\0 ");
+
+const fn only(octets: &[u8]) -> [bool; 256] {
     let mut table = [false; 256];
-    table[b'\r' as usize] = true;
-    table[b'\n' as usize] = true;
-    table[0] = true;
+    let mut index = 0;
+    while index < octets.len() {
+        table[octets[index] as usize] = true;
+        index += 1;
+    }
     table
-};
+}
 
 impl<const LETTERS: usize> HeaderValue for Token<LETTERS> {
     fn write(&self, line: &mut Line<'_>) {
