@@ -10,7 +10,7 @@ help: ## list the commands
 
 run: setup-run ## build in release and start the node with demo lines
 	@cargo build --release --bin offhook
-	@exec target/release/offhook serve --demo
+	@exec "$${CARGO_TARGET_DIR:-target}/release/offhook" serve --demo
 
 test: setup-test ## everything that CI runs: lints, unit, simulation, real programs
 	@scripts/test.sh

@@ -12,10 +12,14 @@ const BERT_HZ: f64 = 1000.0;
 const ENOUGH: Duration = Duration::from_secs(1);
 
 fn phones(node: &Node, transports: [&str; 2], parameters: [&str; 2]) -> (Baresip, Baresip) {
-    let server = |transport| if transport == "tls" { node.sip_tls() } else { node.sip() };
     let phone = |line, index: usize, hz, answers| {
-        let transport = transports[index];
-        Baresip::start_with(line, server(transport), transport, hz, answers, parameters[index])
+        let (server, transport) = match transports[index] {
+            "tls over ipv6" => (node.sip_tls_v6(), "tls"),
+            "udp over ipv6" => (node.sip_v6(), "udp"),
+            "tls" => (node.sip_tls(), "tls"),
+            other => (node.sip(), other),
+        };
+        Baresip::start_with(line, server, transport, hz, answers, parameters[index])
     };
     let anna = phone("101", 0, ANNA_HZ, false);
     let bert = phone("102", 1, BERT_HZ, true);
@@ -77,6 +81,12 @@ fn two_phones_hear_each_other_before_and_after_a_hold() {
 #[test]
 fn a_phone_on_tls_and_one_on_tcp_hear_each_other() {
     talk(["tls", "tcp"], ["", ""]);
+}
+
+#[test]
+fn phones_hear_each_other_over_ipv6_and_across() {
+    talk(["tls over ipv6", "udp over ipv6"], ["", ""]);
+    talk(["udp", "tls over ipv6"], ["", ""]);
 }
 
 /// A phone that takes nothing but SRTP.

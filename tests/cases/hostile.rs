@@ -150,6 +150,9 @@ fn torture(peer: &str, rfc: &str, answers: &[(&str, &[u16])]) {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let malformed = answers.iter().filter(|(_, statuses)| *statuses == [400]).count();
+    let counted = node.metric("offhook_refused_total{reason=\"malformed\"}");
+    assert!(counted >= malformed as f64, "{malformed} messages got 400, {counted} were counted");
     works_as_before(&node);
 }
 

@@ -56,13 +56,13 @@ impl Baresip {
         let path = directory.path().display();
         let sip_port = ports::free_pair();
         let config = format!(
-            "sip_listen {ip}:{sip_port}\naudio_source aufile,{path}/tone.wav\n\
+            "sip_listen {listen}\naudio_source aufile,{path}/tone.wav\n\
              audio_player aubridge,ear\naudio_alert aubridge,bell\naudio_level no\nausrc_format s16\nauplay_format s16\n\
              rtp_ports {media_first}-{media_last}\nrtp_timeout 0\njitter_buffer_delay 1-10\nmodule_path {MODULES}\n\
              module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule srtp.so\n\
              module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
              ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {path}\n",
-            ip = server.ip(),
+            listen = SocketAddr::new(server.ip(), sip_port),
             media_first = media.first,
             media_last = media.last,
         );

@@ -40,10 +40,10 @@ impl Sender {
     /// Sends a datagram and gives the statuses of the final responses to it. That there is none is known when the node
     /// has answered a question that was asked later.
     ///
-    /// Answers are known by their Call-ID; where the datagram has none that can be read, by `name`, or if that is not in
-    /// it either, any answer is taken.
+    /// Answers are known by their Call-ID and CSeq, for an earlier one may be repeated meanwhile; where the datagram has
+    /// none that can be read, by `name`, or if that is not in it either, any answer is taken.
     pub fn statuses(&mut self, name: &str, datagram: &[u8]) -> Vec<u16> {
-        let mark = mark(name, datagram);
+        let mark = Mark::of(name, datagram);
         self.receive();
         self.send(datagram);
         self.pings += 1;
@@ -68,7 +68,7 @@ impl Sender {
                         text.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)?.parse::<u16>().ok());
                     if text.contains(&format!("Call-ID: {ping}\r\n")) {
                         pong = true;
-                    } else if text.contains(&mark) && !text.contains("Call-ID: ping") {
+                    } else if mark.is_in(&text) && !text.contains("Call-ID: ping") {
                         statuses.extend(status.filter(|&status| status >= 200));
                     }
                 }
@@ -93,14 +93,45 @@ impl Sender {
 }
 
 /// What answers to a datagram hold.
-fn mark(name: &str, datagram: &[u8]) -> String {
-    let text = String::from_utf8_lossy(datagram);
-    let of_line = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        matches!(name.trim().to_ascii_lowercase().as_str(), "call-id" | "i").then(|| value.trim().to_string())
-    };
-    let named = || if text.contains(name) { name.to_string() } else { String::new() };
-    text.lines().find_map(of_line).unwrap_or_else(named)
+struct Mark {
+    call_id: Option<String>,
+    cseq: Option<(u32, String)>,
+    /// Where there is no Call-ID.
+    name: String,
+}
+
+impl Mark {
+    fn of(name: &str, datagram: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(datagram);
+        let name = if text.contains(name) { name } else { "" };
+        Self { call_id: header(&text, &["call-id", "i"]), cseq: cseq(&text), name: name.into() }
+    }
+
+    fn is_in(&self, answer: &str) -> bool {
+        let is_of_this_call = match &self.call_id {
+            Some(call_id) => header(answer, &["call-id", "i"]).as_ref() == Some(call_id),
+            None => answer.contains(&self.name),
+        };
+        // One that cannot be read may come back as it was, or not at all.
+        let is_of_this_request = match (&self.cseq, cseq(answer)) {
+            (Some(asked), Some(answered)) => *asked == answered,
+            _ => true,
+        };
+        is_of_this_call && is_of_this_request
+    }
+}
+
+/// The value of the first header of these names, if it stands on one line.
+fn header(text: &str, names: &[&str]) -> Option<String> {
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let mut values = lines.filter(|(name, _)| names.contains(&name.trim().to_ascii_lowercase().as_str()));
+    values.next().map(|(_, value)| value.trim().to_string()).filter(|value| !value.is_empty())
+}
+
+fn cseq(text: &str) -> Option<(u32, String)> {
+    let value = header(text, &["cseq"])?;
+    let (number, method) = value.split_once(char::is_whitespace)?;
+    Some((number.parse().ok()?, method.trim().into()))
 }
 
 /// A message of the parser's vectors, `rfc4475` or `rfc5118`.
