@@ -153,7 +153,7 @@ fn read_stretch(text: &str, bindings: &mut Vec<StoredBinding>) -> u32 {
 async fn upsert(connection: &mut SqliteConnection, bindings: &[&StoredBinding]) -> Result<(), sqlx::Error> {
     static INSERT: Insert = Insert::new(4, |values| {
         format!(
-            "INSERT OR FAIL INTO bindings (line_id, key, expires, binding) VALUES {values} \
+            "INSERT INTO bindings (line_id, key, expires, binding) VALUES {values} \
              ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding"
         )
     });

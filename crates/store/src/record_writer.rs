@@ -193,9 +193,9 @@ async fn insert_records(
     records: &[Arc<CallRecord>],
 ) -> Result<(), sqlx::Error> {
     static INSERT: Insert = Insert::new(COLUMN_COUNT, |values| {
-        // FAIL: the transaction as a whole is taken back if anything is wrong, so that SQLite need not keep each page of
-        // the statement aside for taking back the statement alone.
-        format!("INSERT OR FAIL INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING")
+        // Not OR FAIL, which would spare SQLite's notes for taking a statement back: on a full disk it then takes back the
+        // whole transaction by itself, and the connection no longer knows where it is.
+        format!("INSERT INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING")
     });
     for records in rows::groups(records) {
         let legs: Vec<_> = records.iter().map(|record| encode_legs(record)).collect();
