@@ -22,7 +22,10 @@ use std::{collections::VecDeque, sync::Arc};
 use bytes::BytesMut;
 use offhook_base::{Instant, Moment, Random};
 use offhook_edge::{Edge, EdgeLimits};
-use offhook_sip::transaction::{self, LayerConfig, TransactionLayer};
+use offhook_sip::{
+    message::Request,
+    transaction::{self, LayerConfig, ServerKey, TransactionLayer},
+};
 
 pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
 use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, sleepers::Sleepers};
@@ -70,6 +73,8 @@ pub struct Exchange {
     draining: bool,
     /// The call that is being worked on: the one to give up if that panics.
     at_work: Option<owners::CallKey>,
+    /// The request that is being worked on: the one to answer with 500 if that panics.
+    answering: Option<(ServerKey, Request)>,
 }
 
 impl Exchange {
@@ -93,6 +98,8 @@ impl Exchange {
                 outputs: VecDeque::new(),
                 #[cfg(test)]
                 traps: VecDeque::new(),
+                #[cfg(test)]
+                request_trap: false,
             },
             calls: Calls::default(),
             couriers: Couriers::default(),
@@ -100,6 +107,7 @@ impl Exchange {
             gate,
             draining: false,
             at_work: None,
+            answering: None,
         }
     }
 
@@ -178,7 +186,9 @@ impl Exchange {
                     self.services.outputs.push_back(Output::Transmit { to, bytes, token });
                 }
                 Layer::Request { key, request, flow } => {
+                    self.answering = Some((key, request.clone()));
                     self.request(key, request, flow, now);
+                    self.answering = None;
                     // Who calls hears at once that its INVITE is being worked on: ports and DNS take their time.
                     self.services.layer.hasten_trying(key, now.instant);
                 }

@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use offhook_base::Moment;
+use offhook_sip::message::StatusCode;
 
 use super::Exchange;
 
@@ -21,10 +22,20 @@ impl Exchange {
             // What is half written is no message.
             self.services.buffer.clear();
             self.end_call_at_work(now);
+            self.answer_for_want_of_better(now);
             if catch_unwind(AssertUnwindSafe(|| self.pump(now))).is_ok() {
                 return;
             }
         }
+    }
+
+    /// 500 to the request that was being worked on, unless it has its answer.
+    fn answer_for_want_of_better(&mut self, now: Moment) {
+        let Some((key, request)) = self.answering.take() else { return };
+        let tag = self.services.random.token::<12>();
+        let status = StatusCode::SERVER_INTERNAL_ERROR;
+        let bytes = request.respond(&mut self.services.buffer, status, Some(tag.as_str())).finish();
+        self.services.respond(key, bytes, now);
     }
 
     fn end_call_at_work(&mut self, now: Moment) {
@@ -323,5 +334,21 @@ mod tests {
         stage.answer("CANCEL", "200 OK", "");
         stage.answer("INVITE", "487 Request Terminated", "");
         stage.assert_over();
+    }
+    #[test]
+    fn a_request_that_panics_before_there_is_a_call_gets_500() {
+        let mut stage = Stage::new();
+        let invite = |branch: &str| {
+            format!(
+                "INVITE sip:5550123@{NODE} SIP/2.0\r\nVia: SIP/2.0/UDP {CALLER};branch=z9hG4bK{branch}\r\n\
+                 Max-Forwards: 70\r\nFrom: <sip:1@{CALLER}>;tag=c\r\nTo: <sip:5550123@{NODE}>\r\n\
+                 Call-ID: {branch}\r\nCSeq: 1 INVITE\r\nContact: <sip:1@{CALLER}>\r\nContent-Length: 0\r\n\r\n"
+            )
+        };
+        stage.exchange.services.request_trap = true;
+        stage.receive(CALLER, invite("a"));
+        assert_eq!(stage.words_to(CALLER), ["500"]);
+        stage.receive(CALLER, invite("b"));
+        assert_eq!(stage.words_to(CALLEE), ["INVITE"], "the next one is worked on");
     }
 }

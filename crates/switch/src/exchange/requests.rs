@@ -26,6 +26,8 @@ pub(super) struct Incoming {
 
 impl Exchange {
     pub(super) fn request(&mut self, key: ServerKey, request: Request, flow: Flow, now: Moment) {
+        #[cfg(test)]
+        assert!(!std::mem::take(&mut self.services.request_trap), "a test's trap");
         let incoming = Incoming { key, request, flow };
         let unsupported: Vec<String> =
             unsupported_extensions(&incoming.request, REQUIRABLE).map(str::to_string).collect();

@@ -61,6 +61,9 @@ pub struct Services {
     /// Which of the next commands and questions panic: a test wants to see what becomes of the call.
     #[cfg(test)]
     pub(super) traps: VecDeque<bool>,
+    /// The next request panics before anything came of it.
+    #[cfg(test)]
+    pub(super) request_trap: bool,
 }
 
 impl Services {
