@@ -17,10 +17,6 @@ use clap::Parser as _;
 use cli::{Cli, Command};
 use failure::Failure;
 
-/// A node makes and drops small things by the thousand on several threads: docs/decisions/0005-dependencies.md.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Two crates below could each bring a provider; rustls refuses to guess between them.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
