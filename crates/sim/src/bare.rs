@@ -126,9 +126,9 @@ impl Bare {
         self.taken("SIP/2.0 200");
     }
 
-    /// Lets all timers of what has ended run out.
+    /// Lets all timers of what has ended run out, and nonces with them.
     pub fn settle(&mut self) {
-        self.now = later(self.now, Duration::from_secs(40));
+        self.now = later(self.now, Duration::from_secs(400));
         self.feed(Input::Timeout);
         self.sent.clear();
     }

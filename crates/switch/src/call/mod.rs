@@ -7,14 +7,18 @@
 //! | --- | --- |
 //! | `start` | the caller's INVITE becomes a call; ways are found, ports opened |
 //! | `branch` | INVITEs go to devices; their responses come |
+//! | `answered` | a device answers: one wins, the others are let go |
+//! | `unanswered` | a device does not answer; the hunt goes on or ends |
 //! | `caller` | what the caller is told: provisional responses, PRACK, the answer, ACK |
-//! | `modify` | offers after the first one: re-INVITE, UPDATE, hold; session refresh |
+//! | `modify` | offers after the first one: re-INVITE, UPDATE, hold |
+//! | `refresh` | the session is kept alive |
 //! | `patience` | how long a question of the call may stay unanswered |
 //! | `again` | requests within a dialog, and what has one sent twice |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 
 mod again;
+mod answered;
 pub(crate) mod body;
 mod branch;
 mod caller;
@@ -24,9 +28,11 @@ mod leg;
 mod modify;
 mod own_device;
 mod patience;
+mod refresh;
 mod relay;
 mod session;
 mod start;
+mod unanswered;
 mod way;
 
 use std::{fmt, sync::Arc, time::Duration};
