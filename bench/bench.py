@@ -1,4 +1,4 @@
-"""Measures the node beside Kamailio. See README.md; `bench.py [calls|registrations|memory]`."""
+"""Measures the node beside Kamailio. See README.md; `bench.py [calls|registrations|memory|start]`."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ import load
 import process
 from report import ROOT, Report
 from servers import PASSWORD, Kamailio, Node
+from start import Phone, bind_all, measure
 
 # Transactions stay for 32 s (64*T1, RFC 3261 §17) after their last response; memory is read after that.
 SETTLE_S = 35
@@ -188,7 +189,27 @@ def keep_growth(report, metric, growth, servers, count):
     report.figure("memory", metric, [ours], servers[1].name, [theirs], 1)
 
 
-BENCHES = {"calls": calls, "registrations": registrations, "memory": memory}
+def start(report):
+    """Milliseconds from the start of the process to the first answered REGISTER, with all lines and bindings stored.
+    There is no peer: Kamailio keeps its registrations in memory."""
+    users = user_names(int(setting("START_LINES", "100000")))
+    with Bench(report) as bench:
+        # Any CPU: a start may use them all.
+        node = bench.own(Node(bench.directory, None, bench.callee_port, users))
+        Phone(node, users[0]).register()
+        process.stop(node.process)
+        bind_all(node, users)
+        runs = []
+        for number in range(int(setting("STARTS", "5"))):
+            run = measure(node, users[len(users) // 2 + number])
+            report.raw("start", {"lines": len(users), "load_average": os.getloadavg()[0], **run})
+            print(f"start          {len(users)} lines  {run}", flush=True)
+            runs.append(run)
+        for metric, key in [("ms_to_first_register", "registered_ms"), ("cpu_ms", "cpu_ms"), ("ms_to_ready", "ready_ms")]:
+            report.figure("start", metric, [run[key] for run in runs], None, [], len(runs))
+
+
+BENCHES = {"calls": calls, "registrations": registrations, "memory": memory, "start": start}
 
 
 def main():

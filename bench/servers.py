@@ -82,12 +82,16 @@ transport = "udp"
 prefixes = [""]
 calls_max = 100000
 {lines}""")
-        self.run([OFFHOOK, "serve"], cwd=self.directory)
+        self.serve()
         try:
             self.prepare()
         except BaseException:
             self.stop()
             raise
+
+    def serve(self):
+        """Starts the process."""
+        self.run([OFFHOOK, "serve"], cwd=self.directory)
 
     def prepare(self):
         """Waits until it is ready, and gives it its lines and peers."""

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use offhook_api::NodeControl as _;
 use offhook_net::{Clock, tls::ServerTls};
 
 use crate::{
@@ -87,14 +86,21 @@ async fn serve(
     let node = Node::start(&config, clock).await?;
     let prepared = Welcome::prepare(&config, options, &node, clock.utc()).await;
     if let Ok(greeting) = &prepared {
-        node.control.directory_changed().await;
         node.control.phase.ready();
         welcome(greeting);
+        forget_bindings(&node, clock).await;
         attend(&config, &mut signals, &node, clock).await;
         drain(&config, &mut signals, &node).await;
     }
     let ended = node.end().await;
     prepared.and(ended)
+}
+
+/// What ended while the node was down. After the start, for it reads the whole table.
+async fn forget_bindings(node: &Node, clock: Clock) {
+    if let Err(error) = node.store.forget_bindings(clock.utc()).await {
+        tracing::error!(%error, "ended registrations were not deleted");
+    }
 }
 
 /// Serves until a stop or a drain is asked for; keeps house meanwhile.

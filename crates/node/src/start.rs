@@ -177,7 +177,7 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
         wake: seconds(config.push.wait_secs.get()),
         bindings: config.limits.bindings.as_usize(),
         calls: config.limits.calls.as_usize(),
-        emergency_numbers: sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect(),
+        emergency_numbers: config.emergency_numbers(),
         product: sip.product.as_str().into(),
         digest: match sip.digest {
             DigestOffer::Both => vec![HashFunction::Sha256, HashFunction::Md5],

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
-use offhook_api::FIRST_TOKEN;
+use offhook_api::{FIRST_TOKEN, NodeControl as _};
 use offhook_base::UtcMillis;
 use offhook_store::{Author, Store};
 use offhook_switch::directory::Secret;
@@ -42,9 +42,13 @@ impl Welcome {
         let author = Author::new("serve", now);
         let lines = if options.demo { demo::make_lines(&node.store, &author).await? } else { Vec::new() };
         let token = first_token(&node.store, &author, &config.token_file()).await?;
-        let emergency: Vec<Box<str>> =
-            config.sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect();
-        let warnings = node.store.load_site().await.map_err(RunError::store)?.advice(&emergency);
+        let warnings = if lines.is_empty() {
+            node.warnings.clone()
+        } else {
+            node.control.directory_changed().await;
+            let site = node.store.load_site().await.map_err(RunError::store)?;
+            site.advice(&config.emergency_numbers())
+        };
         Ok(Self {
             listening: node.listening.clone(),
             lines,

@@ -17,7 +17,10 @@ use offhook_net::{
 };
 use offhook_sip::transport::{Listener, ListenerId};
 use offhook_store::{BindingWriter, RecordWriter, Store};
-use offhook_switch::exchange::{Exchange, ExchangeConfig, Gauges};
+use offhook_switch::{
+    directory::Directory,
+    exchange::{Exchange, ExchangeConfig, Gauges},
+};
 use tokio::{
     net::TcpListener,
     sync::{Notify, broadcast},
@@ -54,6 +57,8 @@ pub struct Node {
     pub api_address: String,
     /// Its certificate was made at this start.
     pub made_certificate: bool,
+    /// What the site lacked when it was read.
+    pub warnings: Vec<String>,
     worker: JoinHandle<io::Result<()>>,
     server: task::JoinHandle<io::Result<()>>,
     stop_server: Arc<Notify>,
@@ -81,7 +86,8 @@ impl Node {
         let commands = io.command_sender();
         let delayed = Arc::new(AtomicU64::new(0));
         let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
-        let exchange = exchange(config, &store, listeners.clone(), clock, &mut random).await?;
+        let (exchange, directory, warnings) =
+            exchange(config, &store, listeners.clone(), clock, &mut random).await?;
         let (records, bindings) = (RecordWriter::start(&store, |_| {}), BindingWriter::start(&store));
         let facts = FactSink {
             records: records.clone(),
@@ -107,8 +113,7 @@ impl Node {
         });
         let asker = asker(config, listeners, commands.clone(), random.fork(), delayed)?;
         let worker_ended = Arc::new(Notify::new());
-        let worker =
-            Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory: Arc::default() };
+        let worker = Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
         let stop_server = Arc::new(Notify::new());
         let api = api(config, Arc::clone(&control), store.clone(), streams, websocket);
@@ -124,6 +129,7 @@ impl Node {
             listening,
             api_address,
             made_certificate,
+            warnings,
             worker,
             server,
             stop_server,
@@ -238,33 +244,39 @@ fn start_media(
     })
 }
 
+/// Call control with the site and the registrations of before; also what the site lacks.
 async fn exchange(
     config: &Config,
     store: &Store,
     listeners: Vec<Listener>,
     clock: Clock,
     random: &mut Random,
-) -> Result<Exchange, RunError> {
-    let directory = store.load_directory().await.map_err(RunError::store)?;
-    let bindings = store.load_bindings(clock.utc()).await.map_err(RunError::store)?;
+) -> Result<(Exchange, Arc<Directory>, Vec<String>), RunError> {
+    // They are read beside the site: a phone may be waiting.
+    let mut bindings = store.read_bindings(clock.utc());
+    let site = store.load_site().await.map_err(RunError::store)?;
+    let warnings = site.advice(&config.emergency_numbers());
+    let directory = Arc::new(site.into_directory());
     let secret = start::exchange_secret(&config.storage.data, random)?;
     let mut exchange = Exchange::new(ExchangeConfig {
         settings: start::settings(config, listeners),
         registrar: start::registrar(config),
         limits: start::edge_limits(config),
-        directory: Arc::new(directory),
+        directory: Arc::clone(&directory),
         secret,
         random: random.fork(),
     });
-    exchange.restore(&bindings, clock.moment());
-    Ok(exchange)
+    while let Some(some) = bindings.next().await {
+        exchange.restore(&some.map_err(RunError::store)?, clock.moment());
+    }
+    Ok((exchange, directory, warnings))
 }
 
 fn api(config: &Config, control: Arc<Control>, store: Store, streams: Streams, listener: ListenerId) -> Api {
     let settings = offhook_api::Settings {
         request_timeout: Duration::from_secs(config.http.request_timeout_secs.get()),
         body_max_bytes: config.http.body_max_bytes.as_usize(),
-        emergency_numbers: config.sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect(),
+        emergency_numbers: config.emergency_numbers(),
     };
     let api = Api::new(control, store, settings);
     if !config.http.websocket_sip {

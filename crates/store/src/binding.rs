@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use offhook_base::UtcMillis;
 use offhook_switch::{
     directory::LineId,
     fact::{StoredBinding, What},
@@ -97,57 +96,6 @@ impl Store {
         upsert(&mut transaction, &bound).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)
     }
-
-    /// All bindings that have not ended at `now`; the others, and those of lines that are gone, are deleted.
-    pub async fn load_bindings(&self, now: UtcMillis) -> Result<Vec<StoredBinding>, StoreError> {
-        let failed = self.site_database().failed();
-        let mut writer = self.site_database().writer().await;
-        sqlx::query("DELETE FROM bindings WHERE expires <= ? OR line_id NOT IN (SELECT id FROM lines)")
-            .bind(now.0)
-            .execute(&mut *writer)
-            .await
-            .map_err(failed)?;
-        drop(writer);
-        // Handing each row from SQLite's thread to this one costs more than reading it: whole stretches of the table come
-        // as one text.
-        let mut bindings = Vec::new();
-        let mut damaged = 0;
-        let mut first = Some(0_i64);
-        while let Some(from) = first {
-            let (list, next): (Option<String>, Option<i64>) = sqlx::query_as(STRETCH)
-                .bind(from)
-                .bind(from.saturating_add(LINES_PER_STRETCH))
-                .fetch_one(self.site_database().readers())
-                .await
-                .map_err(failed)?;
-            first = next;
-            damaged += read_stretch(&list.unwrap_or_default(), &mut bindings);
-        }
-        if damaged > 0 {
-            // The device refreshes; no reason to keep the node from starting.
-            tracing::warn!(damaged, "stored registrations could not be read and were left out");
-        }
-        Ok(bindings)
-    }
-}
-
-/// Lines whose bindings are read at once.
-const LINES_PER_STRETCH: i64 = 512;
-
-/// The bindings of a range of lines, one per line of text, and where the next range begins.
-const STRETCH: &str = "SELECT group_concat(binding, char(10)), (SELECT min(line_id) FROM bindings WHERE line_id >= ?2) \
-     FROM bindings WHERE line_id >= ?1 AND line_id < ?2";
-
-/// Reads one binding per line of text; JSON has no line breaks of its own. Returns how many could not be read.
-fn read_stretch(text: &str, bindings: &mut Vec<StoredBinding>) -> u32 {
-    let mut damaged = 0;
-    for line in text.lines() {
-        match serde_json::from_str(line) {
-            Ok(binding) => bindings.push(binding),
-            Err(_) => damaged += 1,
-        }
-    }
-    damaged
 }
 
 async fn upsert(connection: &mut SqliteConnection, bindings: &[&StoredBinding]) -> Result<(), sqlx::Error> {

@@ -8,6 +8,7 @@
 mod access;
 mod audit;
 mod binding;
+mod binding_load;
 mod check;
 mod data_map;
 mod database;
@@ -33,6 +34,7 @@ pub mod words;
 pub use access::{Access, AccessLogBroken, NoReason};
 pub use audit::AuditEntry;
 pub use binding::{BindingChange, BindingWriter};
+pub use binding_load::StoredBindings;
 pub use check::{Fault, Problem};
 pub use data_map::{Erasure, PersonalColumn, Retention, StoredColumn, data_map};
 pub use document::{DocumentError, SiteDocument};

@@ -1,6 +1,6 @@
 //! Reading the whole configuration in one pass per table.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use offhook_base::{DataSubject, Personal};
 use offhook_switch::directory::{
@@ -42,12 +42,13 @@ impl Store {
         let connection = &mut *reader;
         let generation = generation(connection).await.map_err(failed)?;
         let (tenants, names) = tenants(connection).await.map_err(failed)?;
+        let names = Arc::new(names);
         Ok(Site {
             generation,
             tenants,
             users: users(connection, &names).await.map_err(failed)?,
             devices: devices(connection, &names).await.map_err(failed)?,
-            lines: self.all_lines(connection, &names).await?,
+            lines: self.all_lines(connection, &names, generation).await?,
             peers: self.all_peers(connection, &names).await?,
         })
     }
@@ -81,24 +82,75 @@ impl Store {
         rows.iter().map(line).collect()
     }
 
+    /// All lines; the later half by another connection, if it sees the same `generation`.
     async fn all_lines(
         &self,
         connection: &mut SqliteConnection,
+        names: &Arc<TenantNames>,
+        generation: u64,
+    ) -> Result<Vec<Line>, StoreError> {
+        let failed = self.site_database().failed();
+        let bounds: (Option<i64>, Option<i64>) =
+            sqlx::query_as("SELECT (SELECT min(id) FROM lines), (SELECT max(id) FROM lines)")
+                .fetch_one(&mut *connection)
+                .await
+                .map_err(failed)?;
+        let (Some(first), Some(last)) = bounds else { return Ok(Vec::new()) };
+        let end = last.saturating_add(1);
+        if end - first < LINES_FOR_TWO {
+            return self.lines_between(connection, names, first, end).await;
+        }
+        let middle = first + (end - first) / 2;
+        let (store, their_names) = (self.clone(), Arc::clone(names));
+        let later =
+            tokio::spawn(async move { store.later_lines(&their_names, middle, end, generation).await });
+        let mut lines = self.lines_between(connection, names, first, middle).await?;
+        let mut later = match later.await {
+            Ok(Ok(Some(later))) => later,
+            Ok(Err(error)) => return Err(error),
+            // Something was changed between the two snapshots, or the task was cut off.
+            Ok(Ok(None)) | Err(_) => self.lines_between(connection, names, middle, end).await?,
+        };
+        lines.append(&mut later);
+        Ok(lines)
+    }
+
+    /// Lines by a connection of its own. `None`: it sees another generation.
+    async fn later_lines(
+        &self,
         names: &TenantNames,
+        from: i64,
+        end: i64,
+        wanted: u64,
+    ) -> Result<Option<Vec<Line>>, StoreError> {
+        let failed = self.site_database().failed();
+        let mut reader = self.site_database().readers().begin().await.map_err(failed)?;
+        if generation(&mut reader).await.map_err(failed)? != wanted {
+            return Ok(None);
+        }
+        self.lines_between(&mut reader, names, from, end).await.map(Some)
+    }
+
+    async fn lines_between(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &TenantNames,
+        from: i64,
+        end: i64,
     ) -> Result<Vec<Line>, StoreError> {
         let failed = self.site_database().failed();
         // Handing each row from SQLite's thread to this one costs more than reading it: whole stretches of the table
         // come as one JSON text.
         let mut lines = Vec::new();
-        let mut first = Some(0_i64);
-        while let Some(from) = first {
-            let (list, next): (String, Option<i64>) = sqlx::query_as(STRETCH_OF_LINES)
+        let mut next = Some(from);
+        while let Some(from) = next.filter(|from| *from < end) {
+            let (list, after): (String, Option<i64>) = sqlx::query_as(STRETCH_OF_LINES)
                 .bind(from)
-                .bind(from.saturating_add(LINES_PER_STRETCH))
+                .bind(from.saturating_add(LINES_PER_STRETCH).min(end))
                 .fetch_one(&mut *connection)
                 .await
                 .map_err(failed)?;
-            first = next;
+            next = after;
             let whole = |_| StoreError::Damaged {
                 table: "lines",
                 row: from.to_string(),
@@ -203,6 +255,9 @@ async fn devices(connection: &mut SqliteConnection, names: &TenantNames) -> Resu
 
 /// Lines that are read at once.
 const LINES_PER_STRETCH: i64 = 512;
+
+/// Lines from which on a second connection pays: opening one takes a millisecond.
+const LINES_FOR_TWO: i64 = 4096;
 
 /// The lines of a range of numbers as a JSON list of [`LineRow`], and where the next range begins.
 const STRETCH_OF_LINES: &str = "SELECT json_group_array(json_array(lines.id, lines.tenant_id, lines.name, display_name, \

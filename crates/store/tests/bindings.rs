@@ -35,6 +35,15 @@ fn binding(line: LineId, key: &str, expires_ms: i64) -> Arc<StoredBinding> {
     })
 }
 
+async fn all_bindings(store: &Store, at_ms: i64) -> Vec<StoredBinding> {
+    let mut lists = store.read_bindings(UtcMillis(NOW.0 + at_ms));
+    let mut all = Vec::new();
+    while let Some(list) = lists.next().await {
+        all.append(&mut list.unwrap());
+    }
+    all
+}
+
 #[tokio::test]
 async fn bindings_come_back_after_a_restart_with_the_last_refresh() {
     let folder = tempfile::tempdir().unwrap();
@@ -65,6 +74,30 @@ async fn bindings_come_back_after_a_restart_with_the_last_refresh() {
     drop(store);
 
     let store = Store::open(folder.path()).await.unwrap();
-    let found = store.load_bindings(UtcMillis(NOW.0 + 20)).await.unwrap();
-    assert_eq!(found, [(*binding(line, "kept", 100_000)).clone()]);
+    let kept = [(*binding(line, "kept", 100_000)).clone()];
+    store.forget_bindings(UtcMillis(NOW.0 + 20)).await.unwrap();
+    assert_eq!(all_bindings(&store, 0).await, kept);
+    assert_eq!(all_bindings(&store, 99_999).await, kept);
+    assert_eq!(all_bindings(&store, 100_000).await, []);
+}
+
+/// Goal: the readers that share the table leave nothing out and read nothing twice. Method: lines with gaps between their
+/// numbers, with several bindings and with none, more than two stretches of them.
+#[tokio::test]
+async fn every_binding_is_read_once_whoever_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    let lines = (1..4000).filter(|number| number % 7 != 0 && !(1500..2300).contains(number));
+    let keys = |line: u64| (0..line % 3).map(move |key| (LineId(line), key.to_string()));
+    let wanted: Vec<_> = lines.flat_map(keys).collect();
+    let changes: Vec<_> =
+        wanted.iter().map(|(line, key)| BindingChange::Bound(binding(*line, key, 60_000))).collect();
+    store.save_bindings(&changes).await.unwrap();
+    let mut found: Vec<_> = all_bindings(&store, 0)
+        .await
+        .into_iter()
+        .map(|found| (found.line, String::from(found.key)))
+        .collect();
+    found.sort();
+    assert_eq!(found, wanted);
 }

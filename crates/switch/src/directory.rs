@@ -295,9 +295,16 @@ impl Directory {
             domains,
             ..Self::default()
         };
+        directory.lines_by_id.reserve(lines.len());
         for line in lines.into_iter().map(Arc::new) {
             directory.lines_by_id.insert(line.id, Arc::clone(&line));
-            directory.lines.entry(line.tenant.clone()).or_default().insert(line.name.clone(), line);
+            match directory.lines.get_mut(&line.tenant) {
+                Some(of_tenant) => drop(of_tenant.insert(line.name.clone(), line)),
+                None => {
+                    let of_tenant = HashMap::from([(line.name.clone(), Arc::clone(&line))]);
+                    directory.lines.insert(line.tenant.clone(), of_tenant);
+                }
+            }
         }
         directory
     }

@@ -81,6 +81,11 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(ConfigError::faulty(faults, text, file)) }
     }
 
+    /// The numbers that every line may call, as the other crates take them.
+    pub fn emergency_numbers(&self) -> Vec<Box<str>> {
+        self.sip.emergency_numbers.iter().map(|number| number.as_str().into()).collect()
+    }
+
     /// Where the local command line finds the API's token: `token` in the data directory.
     pub fn token_file(&self) -> PathBuf {
         self.storage.data.join("token")
