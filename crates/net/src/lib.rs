@@ -13,6 +13,7 @@ mod clock;
 mod counters;
 mod event;
 pub mod location;
+mod pace;
 mod poll;
 pub mod stream;
 pub mod tls;

@@ -18,6 +18,7 @@ use offhook_sip::transport::{ConnectionId, Destination, Flow, Listener, Listener
 
 use crate::{
     BindError, Clock, CommandSender, NetCounters, NetEvent, TransmitError, UdpListenerConfig,
+    pace::Pace,
     poll::{Alarm, Poll, Readiness},
     stream::{ConnectionTable, PeerIdentity, StreamSettings, Streams},
     udp::{Datagram, Flushed, ReceiveBatch, UdpSocket},
@@ -76,6 +77,7 @@ pub struct WorkerIo<C> {
     failures: VecDeque<(u64, TransmitError)>,
     /// A channel was left with something in it: do not sleep.
     backlog: bool,
+    pace: Pace,
 }
 
 struct UdpListener {
@@ -112,6 +114,7 @@ impl<C: Send> WorkerIo<C> {
             connections: None,
             failures: VecDeque::new(),
             backlog: false,
+            pace: Pace::default(),
         })
     }
 
@@ -152,13 +155,17 @@ impl<C: Send> WorkerIo<C> {
 
     /// Sends what is queued, then waits until something happens or `deadline` has come (`None`: for ever; up to 10 ms
     /// late), and appends what happened to `events`. A signal, a keep-alive or a deadline of an earlier turn may end the
-    /// wait with nothing appended. The work of one turn is bounded; what is left over makes the next turn return at once.
+    /// wait with nothing appended. A turn that follows one with events begins up to a millisecond later, so that what comes
+    /// meanwhile shares it. The work of one turn is bounded; what is left over makes the next turn return at once.
     ///
     /// # Errors
     /// Only if the system refuses to wait at all; the worker cannot go on then.
     pub fn turn(&mut self, deadline: Option<Instant>, events: &mut Vec<NetEvent<C>>) -> io::Result<()> {
         self.flush();
         let must_not_sleep = self.backlog || !self.failures.is_empty();
+        if !must_not_sleep {
+            std::thread::sleep(self.pace.rest(self.clock.instant()));
+        }
         let timeout = if must_not_sleep { Some(Duration::ZERO) } else { self.set_alarm(deadline) };
         let mut readiness = mem::take(&mut self.readiness);
         let waited = self.poll.wait(timeout, &mut readiness);
@@ -176,6 +183,9 @@ impl<C: Send> WorkerIo<C> {
         }
         self.readiness = readiness;
         waited?;
+        if !events.is_empty() {
+            self.pace.found_work(self.clock.instant());
+        }
         if rung {
             self.take_commands(events);
             if let Some(connections) = &mut self.connections {
