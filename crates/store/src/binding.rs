@@ -18,14 +18,10 @@ use offhook_switch::{
     directory::LineId,
     fact::{StoredBinding, What},
 };
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::Transaction;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    error::StoreError,
-    rows::{self, Insert},
-    store::Store,
-};
+use crate::{error::StoreError, store::Store};
 
 /// How long changes gather before they are written. Ten refreshes of one contact in that time are one row.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
@@ -63,10 +59,10 @@ impl BindingChange {
         }
     }
 
-    fn key(&self) -> (LineId, Box<str>) {
+    fn key(&self) -> (LineId, &str) {
         match self {
-            Self::Bound(binding) => (binding.line, binding.key.clone()),
-            Self::Unbound { line, key } => (*line, key.clone()),
+            Self::Bound(binding) => (binding.line, &binding.key),
+            Self::Unbound { line, key } => (*line, key),
         }
     }
 }
@@ -74,49 +70,31 @@ impl BindingChange {
 impl Store {
     /// Writes changes in one transaction, in their order.
     pub async fn save_bindings(&self, changes: &[BindingChange]) -> Result<(), StoreError> {
-        // Only the last word on each binding counts, so that the order between bindings does not matter.
-        let last: BTreeMap<_, _> = changes.iter().map(|change| (change.key(), change)).collect();
-        let failed = self.site_database().failed();
-        let mut writer = self.site_database().writer().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let mut bound: Vec<&StoredBinding> = Vec::new();
-        for change in last.into_values() {
-            match change {
-                BindingChange::Bound(binding) => bound.push(binding),
-                BindingChange::Unbound { line, key } => {
-                    sqlx::query("DELETE FROM bindings WHERE line_id = ? AND key = ?")
-                        .bind(line.0.cast_signed())
-                        .bind(&**key)
-                        .execute(&mut *transaction)
-                        .await
-                        .map_err(failed)?;
-                }
-            }
-        }
-        upsert(&mut transaction, &bound).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        let changes = changes.to_vec();
+        self.site_database().write_group(move |transaction| save(transaction, &changes)).await
     }
 }
 
-async fn upsert(connection: &mut SqliteConnection, bindings: &[&StoredBinding]) -> Result<(), sqlx::Error> {
-    static INSERT: Insert = Insert::new(4, |values| {
-        format!(
-            "INSERT INTO bindings (line_id, key, expires, binding) VALUES {values} \
-             ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding"
-        )
-    });
-    for bindings in rows::groups(bindings) {
-        let mut query = sqlx::query(INSERT.statement(bindings.len()));
-        for binding in bindings {
-            // Text, numbers and addresses always have a JSON form.
-            let json = serde_json::to_string(binding).unwrap_or_default();
-            query = query
-                .bind(binding.line.0.cast_signed())
-                .bind(&*binding.key)
-                .bind(binding.expires.0)
-                .bind(json);
+fn save(transaction: &Transaction<'_>, changes: &[BindingChange]) -> rusqlite::Result<()> {
+    let mut upsert = transaction.prepare_cached(
+        "INSERT INTO bindings (line_id, key, expires, binding) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (line_id, key) DO UPDATE SET expires = excluded.expires, binding = excluded.binding",
+    )?;
+    let mut delete = transaction.prepare_cached("DELETE FROM bindings WHERE line_id = ? AND key = ?")?;
+    // Only the last word on each binding counts. In the order of the table, neighbours share their pages.
+    let last: BTreeMap<_, _> = changes.iter().map(|change| (change.key(), change)).collect();
+    for ((line, key), change) in last {
+        let line = line.0.cast_signed();
+        match change {
+            BindingChange::Bound(binding) => {
+                // Text, numbers and addresses always have a JSON form.
+                let json = serde_json::to_string(&**binding).unwrap_or_default();
+                upsert.execute((line, key, binding.expires.0, json))?;
+            }
+            BindingChange::Unbound { .. } => {
+                delete.execute((line, key))?;
+            }
         }
-        query.execute(&mut *connection).await?;
     }
     Ok(())
 }

@@ -9,24 +9,37 @@ use std::{
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::error::{OpenError, StoreError};
+use crate::{
+    bulk::Bulk,
+    error::{OpenError, StoreError},
+};
 
 /// Connections that read at the same time. Each holds a thread and a page cache of 2 MB; the API is the only reader.
 const READERS_MAX: u32 = 4;
 
 /// How long a connection waits for a lock that another one holds. Only a checkpoint or a backup tool can hold it.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Rows a reader may be ahead of whoever consumes them: large enough that the two threads rarely wait for each other.
 const ROW_BUFFER: usize = 4096;
 
-/// Pages (4 KiB) in the log before they are folded into the file. The pages that every record touches are then written
-/// to the file a quarter as often as with SQLite's 1,000; the log stays at 16 MB.
-const CHECKPOINT_PAGES: &str = "4000";
+/// How every connection is set.
+pub const PRAGMAS: [(&str, &str); 5] = [
+    // FULL: in WAL mode only then does a commit survive power loss, not merely a crash of the process.
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    // What is deleted is overwritten: erasure means it (GDPR-5).
+    ("secure_delete", "ON"),
+    // Pages (4 KiB) in the log before they are folded into the file. The pages that every record touches are then written
+    // to the file a quarter as often as with SQLite's 1,000; the log stays at 16 MB.
+    ("wal_autocheckpoint", "4000"),
+    // What a statement of many rows notes for the case that one fails: else a file, made anew each time.
+    ("temp_store", "MEMORY"),
+];
 
 /// One step of a schema: its version and its statements. Steps are only ever appended.
 #[derive(Clone, Copy)]
@@ -41,6 +54,7 @@ pub struct Migration {
 pub struct Database {
     name: &'static str,
     writer: Mutex<SqliteConnection>,
+    bulk: Bulk,
     readers: SqlitePool,
 }
 
@@ -54,17 +68,10 @@ impl Database {
         let path = folder.join(name);
         create_private_file(&path)?;
         let failed = |source| OpenError::Database { path: path.clone(), source };
-        // FULL: in WAL mode only then does a commit survive power loss, not merely a crash of the process.
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // What is deleted is overwritten: erasure means it (GDPR-5).
-            .pragma("secure_delete", "ON")
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-            // What a statement of many rows notes for the case that one fails: else a file, made anew each time.
-            .pragma("temp_store", "MEMORY")
+        let options = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Wal);
+        let options = PRAGMAS
+            .iter()
+            .fold(options, |options, (name, value)| options.pragma(*name, *value))
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
@@ -75,12 +82,24 @@ impl Database {
             .connect_with(options.read_only(true))
             .await
             .map_err(failed)?;
-        Ok(Self { name, writer: Mutex::new(writer), readers })
+        let bulk = Bulk::open(&path).map_err(|source| OpenError::Bulk { path: path.clone(), source })?;
+        Ok(Self { name, writer: Mutex::new(writer), bulk, readers })
     }
 
     /// The one connection that writes; waits in turn for whoever has it.
     pub async fn writer(&self) -> MutexGuard<'_, SqliteConnection> {
         self.writer.lock().await
+    }
+
+    /// Writes a group of rows in one transaction, in turn with [`Self::writer`], and returns when the disk has it.
+    pub async fn write_group(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<()> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        // SQLite would let one of the two poll for the other's lock.
+        let _turn = self.writer().await;
+        let written = self.bulk.write(work).await;
+        written.map_err(|source| StoreError::Group { database: self.name, source })
     }
 
     /// The connections that read.
@@ -100,7 +119,8 @@ impl Database {
         let pages = pages.unwrap_or(u32::MAX - 1);
         let statement = AssertSqlSafe(format!("PRAGMA max_page_count = {pages}"));
         sqlx::query(statement).execute(&mut *self.writer().await).await.map_err(self.failed())?;
-        Ok(())
+        let limited = self.bulk.limit_pages(pages);
+        limited.map_err(|source| StoreError::Group { database: self.name, source })
     }
 
     /// How many pages the file has.
@@ -112,6 +132,7 @@ impl Database {
     /// Closes all connections; the last one folds the write-ahead log into the file.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.bulk.close();
         // Closing needs the connection by value; a fresh one in memory takes its place.
         let mut writer = self.writer.lock().await;
         if let Ok(empty) = SqliteConnection::connect("sqlite::memory:").await

@@ -53,6 +53,14 @@ pub enum OpenError {
         /// What it said.
         source: sqlx::Error,
     },
+    /// SQLite refused the connection for records and bindings.
+    #[error("cannot open the database {}: {source}", path.display())]
+    Bulk {
+        /// The database file.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
     /// The system's random generator failed.
     #[error("the system gave no random bytes for a new key")]
     NoRandomness,
@@ -70,7 +78,7 @@ impl OpenError {
             Self::BadKey { .. } | Self::KeyMissing { .. } => {
                 "restore the key file from the backup; without it, remove the peers' secrets and set them again"
             }
-            Self::Database { .. } => {
+            Self::Database { .. } | Self::Bulk { .. } => {
                 "check disk space and permissions; if the file is damaged, restore a backup"
             }
             Self::NoRandomness => "check that /dev/urandom is available to this process",
@@ -88,6 +96,14 @@ pub enum StoreError {
         database: &'static str,
         /// What it said.
         source: sqlx::Error,
+    },
+    /// SQLite refused a group of records or bindings, for the same reasons.
+    #[error("the database {database} failed: {source}")]
+    Group {
+        /// Which of the files.
+        database: &'static str,
+        /// What it said.
+        source: rusqlite::Error,
     },
     /// A row holds what this program never writes.
     #[error("{table} {row} in the database is damaged: {what}")]
@@ -108,7 +124,9 @@ impl StoreError {
     /// What to do about it, in one line.
     pub const fn hint(&self) -> &'static str {
         match self {
-            Self::Database { .. } => "check free space and health of the disk under the data directory",
+            Self::Database { .. } | Self::Group { .. } => {
+                "check free space and health of the disk under the data directory"
+            }
             Self::Damaged { .. } => "restore a backup; if the row came from this program, report it as a bug",
             Self::NoRandomness => "check that /dev/urandom is available to this process",
         }

@@ -1,33 +1,40 @@
 //! A call record as a row: what people filter by in columns, the legs in one JSON column.
 
+use std::borrow::Cow;
+
 use offhook_base::{DataSubject, Personal, Purpose, UtcMillis};
 use offhook_switch::{
     media::StreamQuality,
     record::{CallRecord, EndCause, EndedBy, LegRecord, LegRole},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use sqlx::{Row, Sqlite, query::Query, sqlite::SqliteArguments, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
 
-/// The columns of `records`, in the order of [`bind`] and [`decode`].
+/// The columns of `records`, in the order of [`insert`] and [`decode`].
 pub const COLUMNS: &str = "id, tenant, caller, caller_name, callee, started, ringing, answered, ended, talk_ms, \
      ended_by, cause, sip_status, q850, legs";
 
-/// How many they are.
-pub const COLUMN_COUNT: usize = 15;
+/// A row of them. One that is there already stays as it is.
+pub const INSERT: &str = "INSERT INTO records (id, tenant, caller, caller_name, callee, started, ringing, answered, ended, \
+     talk_ms, ended_by, cause, sip_status, q850, legs) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+     ON CONFLICT (id) DO NOTHING";
 
 /// A leg as it is written: the same as [`LegRecord`] with its personal data opened for the record.
 #[derive(Serialize, Deserialize)]
-struct StoredLeg {
+struct StoredLeg<'a> {
     role: LegRole,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    line: Option<Box<str>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    peer: Option<Box<str>>,
-    remote: String,
-    transport: Box<str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    user_agent: Option<Box<str>>,
-    sip_call_id: String,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    line: Option<Cow<'a, str>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    peer: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    remote: Cow<'a, str>,
+    #[serde(borrow)]
+    transport: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    sip_call_id: Cow<'a, str>,
     started: UtcMillis,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ringing: Option<UtcMillis>,
@@ -47,16 +54,16 @@ const fn subject(role: LegRole) -> DataSubject {
     }
 }
 
-impl From<&LegRecord> for StoredLeg {
-    fn from(leg: &LegRecord) -> Self {
+impl<'a> From<&'a LegRecord> for StoredLeg<'a> {
+    fn from(leg: &'a LegRecord) -> Self {
         Self {
             role: leg.role,
-            line: leg.line.clone(),
-            peer: leg.peer.clone(),
-            remote: leg.remote.disclose(Purpose::Record).clone(),
-            transport: leg.transport.clone(),
-            user_agent: leg.user_agent.clone(),
-            sip_call_id: leg.sip_call_id.disclose(Purpose::Record).clone(),
+            line: leg.line.as_deref().map(Cow::Borrowed),
+            peer: leg.peer.as_deref().map(Cow::Borrowed),
+            remote: Cow::Borrowed(leg.remote.disclose(Purpose::Record)),
+            transport: Cow::Borrowed(&leg.transport),
+            user_agent: leg.user_agent.as_deref().map(Cow::Borrowed),
+            sip_call_id: Cow::Borrowed(leg.sip_call_id.disclose(Purpose::Record)),
             started: leg.started,
             ringing: leg.ringing,
             answered: leg.answered,
@@ -67,16 +74,16 @@ impl From<&LegRecord> for StoredLeg {
     }
 }
 
-impl From<StoredLeg> for LegRecord {
-    fn from(leg: StoredLeg) -> Self {
+impl From<StoredLeg<'_>> for LegRecord {
+    fn from(leg: StoredLeg<'_>) -> Self {
         Self {
             role: leg.role,
-            line: leg.line,
-            peer: leg.peer,
-            remote: Personal::new(leg.remote, subject(leg.role)),
-            transport: leg.transport,
-            user_agent: leg.user_agent,
-            sip_call_id: Personal::new(leg.sip_call_id, subject(leg.role)),
+            line: leg.line.map(Into::into),
+            peer: leg.peer.map(Into::into),
+            remote: Personal::new(leg.remote.into_owned(), subject(leg.role)),
+            transport: leg.transport.into(),
+            user_agent: leg.user_agent.map(Into::into),
+            sip_call_id: Personal::new(leg.sip_call_id.into_owned(), subject(leg.role)),
             started: leg.started,
             ringing: leg.ringing,
             answered: leg.answered,
@@ -98,35 +105,29 @@ fn finite(mut stream: StreamQuality) -> StreamQuality {
     stream
 }
 
-/// The legs as JSON.
-pub fn encode_legs(record: &CallRecord) -> String {
+/// Gives a record to [`INSERT`].
+pub fn insert(row: &mut rusqlite::Statement<'_>, record: &CallRecord) -> rusqlite::Result<()> {
     let legs: Vec<_> = record.legs.iter().map(StoredLeg::from).collect();
     // Strings, integers and finite numbers always have a JSON form.
-    serde_json::to_string(&legs).unwrap_or_else(|_| "[]".to_string())
-}
-
-/// Gives a row's values to a statement.
-pub fn bind<'q>(
-    query: Query<'q, Sqlite, SqliteArguments>,
-    record: &'q CallRecord,
-    legs: &'q str,
-) -> Query<'q, Sqlite, SqliteArguments> {
-    query
-        .bind(record.id.as_str())
-        .bind(&*record.tenant)
-        .bind(record.caller.disclose(Purpose::Record).as_str())
-        .bind(record.caller_name.as_ref().map(|name| name.disclose(Purpose::Record).as_str()))
-        .bind(record.callee.disclose(Purpose::Record).as_str())
-        .bind(record.started.0)
-        .bind(record.ringing.map(|at| at.0))
-        .bind(record.answered.map(|at| at.0))
-        .bind(record.ended.0)
-        .bind(record.talk_millis())
-        .bind(ended_by_name(record.ended_by))
-        .bind(cause_name(record.cause))
-        .bind(record.sip_status)
-        .bind(record.q850)
-        .bind(legs)
+    let legs = serde_json::to_string(&legs).unwrap_or_else(|_| "[]".to_string());
+    row.execute((
+        record.id.as_str(),
+        &*record.tenant,
+        record.caller.disclose(Purpose::Record),
+        record.caller_name.as_ref().map(|name| name.disclose(Purpose::Record)),
+        record.callee.disclose(Purpose::Record),
+        record.started.0,
+        record.ringing.map(|at| at.0),
+        record.answered.map(|at| at.0),
+        record.ended.0,
+        record.talk_millis(),
+        ended_by_name(record.ended_by),
+        cause_name(record.cause),
+        record.sip_status,
+        record.q850,
+        legs,
+    ))?;
+    Ok(())
 }
 
 /// Reads a row of [`COLUMNS`]. The inner error says what is damaged.

@@ -9,7 +9,6 @@
 //! should not begin. What is offered to a full queue is handed back and counted, never dropped in silence.
 
 use std::{
-    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,15 +17,10 @@ use std::{
 };
 
 use offhook_switch::record::CallRecord;
-use sqlx::{Connection, SqliteConnection};
+use rusqlite::Transaction;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{
-    error::StoreError,
-    record_row::{COLUMN_COUNT, COLUMNS, bind, encode_legs},
-    rows::{self, Insert},
-    store::Store,
-};
+use crate::{error::StoreError, record_row, store::Store};
 
 /// Records that may wait for the disk. One takes about 2 KB, so that 128 MB is the worst; at 100 calls per second the
 /// database may fail for 10 minutes.
@@ -178,56 +172,32 @@ async fn write_until_done(store: &Store, group: &[Arc<CallRecord>], status: &wat
 impl Store {
     /// Writes records in one transaction and returns when the disk has them. One that is there already stays as it is.
     pub async fn write_records(&self, records: &[Arc<CallRecord>]) -> Result<(), StoreError> {
-        let failed = self.record_database().failed();
-        let mut writer = self.record_database().writer().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        insert_records(&mut transaction, records).await.map_err(failed)?;
-        let lines: Vec<_> = records.iter().flat_map(|record| lines_of(record)).collect();
-        insert_lines(&mut transaction, &lines).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)
+        let records = records.to_vec();
+        self.record_database().write_group(move |transaction| insert(transaction, &records)).await
     }
 }
 
-async fn insert_records(
-    connection: &mut SqliteConnection,
-    records: &[Arc<CallRecord>],
-) -> Result<(), sqlx::Error> {
-    static INSERT: Insert = Insert::new(COLUMN_COUNT, |values| {
-        // Not OR FAIL, which would spare SQLite's notes for taking a statement back: on a full disk it then takes back the
-        // whole transaction by itself, and the connection no longer knows where it is.
-        format!("INSERT INTO records ({COLUMNS}) VALUES {values} ON CONFLICT (id) DO NOTHING")
-    });
-    for records in rows::groups(records) {
-        let legs: Vec<_> = records.iter().map(|record| encode_legs(record)).collect();
-        let mut query = sqlx::query(INSERT.statement(records.len()));
-        for (record, legs) in records.iter().zip(&legs) {
-            query = bind(query, record, legs);
+fn insert(transaction: &Transaction<'_>, records: &[Arc<CallRecord>]) -> rusqlite::Result<()> {
+    // Not OR FAIL, which would spare SQLite's notes for taking a statement back: on a full disk it then takes back the
+    // whole transaction by itself, and the connection no longer knows where it is.
+    let mut row = transaction.prepare_cached(record_row::INSERT)?;
+    let mut line_row = transaction.prepare_cached(
+        "INSERT OR IGNORE INTO record_lines (line, tenant, started, record_id) VALUES (?, ?, ?, ?)",
+    )?;
+    for record in records {
+        record_row::insert(&mut row, record)?;
+        for line in lines_of(record) {
+            line_row.execute((line, &*record.tenant, record.started.0, record.id.as_str()))?;
         }
-        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
 
 /// The distinct lines that took part, in the order of the legs.
-fn lines_of(record: &CallRecord) -> impl Iterator<Item = (&CallRecord, &str)> {
-    let mut seen = HashSet::new();
-    let lines = record.legs.iter().filter_map(|leg| leg.line.as_deref());
-    lines.filter(move |line| seen.insert(*line)).map(move |line| (record, line))
-}
-
-async fn insert_lines(
-    connection: &mut SqliteConnection,
-    lines: &[(&CallRecord, &str)],
-) -> Result<(), sqlx::Error> {
-    static INSERT: Insert = Insert::new(4, |values| {
-        format!("INSERT OR IGNORE INTO record_lines (line, tenant, started, record_id) VALUES {values}")
-    });
-    for lines in rows::groups(lines) {
-        let mut query = sqlx::query(INSERT.statement(lines.len()));
-        for (record, line) in lines {
-            query = query.bind(*line).bind(&*record.tenant).bind(record.started.0).bind(record.id.as_str());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+fn lines_of(record: &CallRecord) -> impl Iterator<Item = &str> {
+    // A handful of legs, and mostly two lines: looking back beats a set.
+    record.legs.iter().enumerate().filter_map(move |(index, leg)| {
+        let line = leg.line.as_deref()?;
+        (!record.legs[..index].iter().any(|earlier| earlier.line.as_deref() == Some(line))).then_some(line)
+    })
 }

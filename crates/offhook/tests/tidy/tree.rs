@@ -26,7 +26,10 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let kind = entry.file_type().expect("an entry has a kind");
-        if kind.is_dir() && !PASSED_OVER.iter().any(|&name| entry.file_name() == *name) {
+        if PASSED_OVER.iter().any(|&name| entry.file_name() == *name) {
+            continue; // a file too: in a worktree of its own, `.git` is one
+        }
+        if kind.is_dir() {
             walk(&path, found);
         } else if kind.is_file() {
             found.push(path);
