@@ -1,4 +1,4 @@
-"""Measures the node beside Kamailio. See README.md; `bench.py [calls|registrations|memory|start]`."""
+"""Measures the node beside Kamailio. See README.md; `bench.py [calls|registrations|memory|start|overload]`."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import load
 import process
+from overload import Cage, Rush
 from report import ROOT, Report
 from servers import PASSWORD, Kamailio, Node
 from start import Phone, bind_all, measure
@@ -209,7 +210,30 @@ def start(report):
             report.figure("start", metric, [run[key] for run in runs], None, [], len(runs))
 
 
-BENCHES = {"calls": calls, "registrations": registrations, "memory": memory, "start": start}
+def overload(report):
+    """Calls that come through, at multiples of what the node can do. It is held to a share of a CPU that the caller exceeds
+    tenfold, and anchors media: a call costs it more than a refusal, and SIPp can offer ten times as many."""
+    share = float(setting("OVERLOAD_SHARE", "0.1"))
+    seconds = int(setting("OVERLOAD_SECONDS", "20"))
+    with Bench(report) as bench:
+        bench.own(load.Callee(bench.callee_port, bench.directory, bench.shim, bench.load_cpu))
+        node = bench.own(Node(bench.directory, bench.server_cpu, bench.callee_port, anchor=True))
+        bench.load("calls", node, 50, 250).finish()
+        alone = bench.load("calls", node, 100, 1000).finish()
+        capacity = int(share * 1e6 / alone["cpu_us"])
+        cage = bench.own(Cage(node.process.pid, share))
+        print(f"overload       {share:.0%} of a CPU by {cage.kind}: {capacity} calls/s of {alone['cpu_us']} us", flush=True)
+        for factor in (1, 2, 5, 10):
+            run = Rush(bench, node, factor * capacity, seconds).finish()
+            run = {"factor": factor, "capacity_per_sec": capacity, "held_by": cage.kind, "share": share, **run}
+            report.raw("overload", run)
+            print(f"overload       {factor:>2} times  {run}", flush=True)
+            report.figure(f"overload@{factor}", "good_per_capacity", [run["good_per_sec"] / capacity], None, [], 1)
+            report.figure(f"overload@{factor}", "response_ms_p99", [run["response_ms_p99"]], None, [], 1)
+            time.sleep(15)
+
+
+BENCHES = {"calls": calls, "registrations": registrations, "memory": memory, "start": start, "overload": overload}
 
 
 def main():

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the node beside Kamailio: `bench/run.sh [calls|registrations|memory|start]`, all of them without an argument.
+# Measures the node beside Kamailio: `bench/run.sh [calls|registrations|memory|start|overload]`, all of them without an argument.
 # What is measured, how, and what can be set by the environment: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -41,7 +41,7 @@ class Server:
 class Node(Server):
     """Our node: media not anchored, durable records, limits out of the way. MD5 because SIPp 3.6 knows nothing else."""
 
-    def __init__(self, directory, cpu, callee_port, users=()):
+    def __init__(self, directory, cpu, callee_port, users=(), anchor=False):
         super().__init__("offhook", directory, cpu)
         self.http = process.free_port()
         (self.directory / "offhook.toml").write_text(f"""
@@ -54,8 +54,8 @@ listen = "127.0.0.1:{self.http}"
 websocket_sip = false
 body_max_bytes = 67108864
 [media]
-anchor = false
-ports = "20000-20999" # none of those that `free_port` gives
+anchor = {str(anchor).lower()}
+ports = "10000-30999" # none of those that `free_port` gives
 [storage]
 data = "{self.directory}/data"
 [limits]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::OverloadLimits;
+
 /// The limits of an [`Edge`](crate::Edge). The defaults suit a public node with phones behind shared addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeLimits {
@@ -25,6 +27,8 @@ pub struct EdgeLimits {
     /// Sources known at once, in each of the two tables; the idlest makes room. Default
     /// [`EdgeLimits::SOURCES_MAX`].
     pub sources_max: u32,
+    /// When more comes than can be done.
+    pub overload: OverloadLimits,
 }
 
 impl EdgeLimits {
@@ -41,6 +45,7 @@ impl EdgeLimits {
         penalty_first: Duration::ZERO,
         penalty_max: Duration::ZERO,
         sources_max: 1,
+        overload: OverloadLimits { wait_target: Duration::ZERO },
     };
 }
 
@@ -55,6 +60,7 @@ impl Default for EdgeLimits {
             penalty_first: Duration::from_secs(30),
             penalty_max: Duration::from_secs(3600),
             sources_max: Self::SOURCES_MAX,
+            overload: OverloadLimits::default(),
         }
     }
 }

@@ -38,6 +38,12 @@ const ALARM_KEY: u64 = u64::MAX - 1;
 /// timer is 500 ms.
 const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
 
+/// A wait of so much was sleep: nothing was there. Anything shorter may be the system call itself.
+const ASLEEP: Duration = Duration::from_micros(50);
+
+/// From such a wait on the kernel is asked how long a datagram really waited. It costs a system call per turn.
+const LOOK_CLOSER: Duration = Duration::from_millis(10);
+
 /// How to set up a [`WorkerIo`].
 #[derive(Clone, Debug)]
 pub struct WorkerConfig {
@@ -78,6 +84,10 @@ pub struct WorkerIo<C> {
     /// A channel was left with something in it: do not sleep.
     backlog: bool,
     pace: Pace,
+    /// When everything that waits was seen last to be empty.
+    empty_at: Instant,
+    /// What [`WorkerIo::waited`] says.
+    waited: Duration,
 }
 
 struct UdpListener {
@@ -115,6 +125,8 @@ impl<C: Send> WorkerIo<C> {
             failures: VecDeque::new(),
             backlog: false,
             pace: Pace::default(),
+            empty_at: clock.instant(),
+            waited: Duration::ZERO,
         })
     }
 
@@ -168,8 +180,17 @@ impl<C: Send> WorkerIo<C> {
         }
         let timeout = if must_not_sleep { Some(Duration::ZERO) } else { self.set_alarm(deadline) };
         let mut readiness = mem::take(&mut self.readiness);
+        let began_to_wait = self.clock.instant();
         let waited = self.poll.wait(timeout, &mut readiness);
+        let woke = self.clock.instant();
+        if woke - began_to_wait > ASLEEP {
+            self.empty_at = woke;
+        }
+        // Channels that lag say nothing of how long.
+        let mut newest = self.backlog.then_some(Duration::MAX);
+        self.waited = woke - self.empty_at;
         let mut rung = mem::take(&mut self.backlog);
+        let mut more_waits = false;
         for ready in &readiness {
             match ready.key {
                 BELL_KEY => {
@@ -178,9 +199,17 @@ impl<C: Send> WorkerIo<C> {
                 }
                 // It only had to end the sleep.
                 ALARM_KEY => {}
-                _ => self.serve_socket(*ready, events),
+                key => {
+                    more_waits |= self.serve_socket(*ready, events);
+                    if self.waited > LOOK_CLOSER {
+                        newest =
+                            newest.max(self.sockets.get(key as usize).and_then(|it| it.socket.age_of_last()));
+                    }
+                }
             }
         }
+        // The kernel's word, where it makes sense: what was empty a while ago need not have filled at once.
+        self.waited = newest.map_or(self.waited, |newest| newest.min(self.waited));
         self.readiness = readiness;
         waited?;
         if !events.is_empty() {
@@ -192,9 +221,19 @@ impl<C: Send> WorkerIo<C> {
                 self.backlog |= connections.take_events(events);
             }
         }
+        if !more_waits && !self.backlog {
+            self.empty_at = woke;
+        }
         events
             .extend(self.failures.drain(..).map(|(token, error)| NetEvent::TransmitFailed { token, error }));
         Ok(())
+    }
+
+    /// How long the messages of the last turn had waited for it: at most since all sockets and channels were last seen to be
+    /// empty, and where that is long, as long as the kernel says. A measure of load: it grows only while more comes than is
+    /// worked on.
+    pub const fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Sees that the alarm goes off soon after `deadline`, and gives how long the poll may sleep by itself. A time-out of
@@ -289,19 +328,20 @@ impl<C: Send> WorkerIo<C> {
         found.map(|each| &mut each.socket)
     }
 
-    fn serve_socket(&mut self, ready: Readiness, events: &mut Vec<NetEvent<C>>) {
+    /// Reads what a socket has; whether more may wait in it.
+    fn serve_socket(&mut self, ready: Readiness, events: &mut Vec<NetEvent<C>>) -> bool {
         let Self { sockets, batch, counters, .. } = self;
-        let Some(UdpListener { socket, .. }) = sockets.get_mut(ready.key as usize) else { return };
+        let Some(UdpListener { socket, .. }) = sockets.get_mut(ready.key as usize) else { return false };
         if ready.writable {
             // The flush at the next turn sends; readiness only had to end the sleep.
             tracing::trace!(listener = socket.listener.0, "the kernel takes datagrams again");
         }
         if !ready.readable {
-            return;
+            return false;
         }
         let mut answers = Vec::new();
         // Level-triggered: what is left over is reported by the next wait.
-        socket.receive(batch, counters, &mut |datagram| {
+        let more_waits = socket.receive(batch, counters, &mut |datagram| {
             counters.udp_received.increment();
             counters.udp_received_bytes.add(datagram.bytes.len() as u64);
             match Kind::of(&datagram) {
@@ -331,6 +371,7 @@ impl<C: Send> WorkerIo<C> {
                 counters.stun_answered.increment();
             }
         }
+        more_waits
     }
 
     fn take_commands(&mut self, events: &mut Vec<NetEvent<C>>) {

@@ -4,6 +4,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 use offhook_api::control::{Metric, MetricKind, Sample};
 use offhook_media::{DropReason, Snapshot};
+use offhook_switch::exchange::{Gauges, OverloadGauges};
 
 use crate::{control::Control, facts::REFUSALS};
 
@@ -54,6 +55,7 @@ pub fn all(control: &Control) -> Vec<Metric> {
                 .collect(),
         },
     ];
+    families.extend(overload(&gauges.overload));
     families.extend(media(&control.media.snapshot()));
     families.push(Metric {
         name: "offhook_net_events",
@@ -67,6 +69,29 @@ pub fn all(control: &Control) -> Vec<Metric> {
             .collect(),
     });
     families
+}
+
+fn overload(overload: &OverloadGauges) -> [Metric; 2] {
+    let by_class = |value: &dyn Fn(usize) -> f64| {
+        let classes = Gauges::OVERLOAD_CLASSES.iter().enumerate();
+        classes
+            .map(|(class, name)| Sample { labels: vec![("class", (*name).into())], value: value(class) })
+            .collect()
+    };
+    [
+        Metric {
+            name: "offhook_overload_let_in",
+            help: "How much of what comes is let in, 0 to 1, by class: new calls, registrations, messages of calls.",
+            kind: MetricKind::Gauge,
+            samples: by_class(&|class| f64::from(overload.let_in[class]) / 1000.0),
+        },
+        Metric {
+            name: "offhook_overload_given_up",
+            help: "Messages refused or dropped because more came than could be done, by class.",
+            kind: MetricKind::Counter,
+            samples: by_class(&|class| overload.given_up[class] as f64),
+        },
+    ]
 }
 
 fn media(media: &Snapshot) -> [Metric; 6] {

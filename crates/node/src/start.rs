@@ -10,7 +10,7 @@ use std::{
 };
 
 use offhook_base::Random;
-use offhook_edge::EdgeLimits;
+use offhook_edge::{EdgeLimits, OverloadLimits};
 use offhook_net::{
     Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
     location::{Resolver, ResolverConfig, Support},
@@ -212,6 +212,7 @@ pub fn edge_limits(config: &Config) -> EdgeLimits {
         messages_per_second: limits.requests_per_source_per_sec.as_u32(),
         messages_burst: limits.requests_burst.as_u32(),
         failures_burst: limits.auth_failures_per_source_per_min.as_u32(),
+        overload: OverloadLimits { wait_target: Duration::from_millis(limits.overload_wait_ms.get()) },
         ..EdgeLimits::default()
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use offhook_base::Moment;
+use offhook_edge::Episode;
 use offhook_media::MediaHandle;
 use offhook_net::{NetEvent, WorkerIo, stream::PeerIdentity};
 use offhook_sip::transaction::TransmitToken;
@@ -86,6 +87,9 @@ impl Worker {
         loop {
             self.io.turn(deadline, &mut events)?;
             let now = clock.moment();
+            if let Some(episode) = self.exchange.observe_load(self.io.waited(), now.instant) {
+                tell(&episode);
+            }
             for event in events.drain(..) {
                 if !self.take(event, now) {
                     self.drain();
@@ -215,5 +219,22 @@ impl Worker {
     fn tap(&mut self, seen: &Seen<'_>) {
         let Self { directory, taps, .. } = self;
         taps.retain_mut(|tap| tap.show(seen, directory));
+    }
+}
+
+/// One line at the beginning of an overload and one at its end.
+fn tell(episode: &Episode) {
+    match episode {
+        Episode::Began => tracing::warn!(
+            hint = "calls that are on are not touched; if it lasts, see offhook_overload_* in the metrics",
+            "overload: some new calls are refused with 503"
+        ),
+        Episode::Ended { lasted, given_up: [calls, registrations, of_calls] } => tracing::warn!(
+            lasted_secs = lasted.as_secs(),
+            calls,
+            registrations,
+            of_calls,
+            "overload is over: so many messages were refused or dropped"
+        ),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use offhook_edge::EdgeLimits;
+use offhook_edge::{EdgeLimits, OverloadLimits};
 use offhook_sip::digest::HashFunction;
 use offhook_switch::{
     directory::{
@@ -50,7 +50,7 @@ impl WorldConfig {
             directory: Directory::new(vec![tenant], Vec::new(), Vec::new(), lines, peers),
             settings: Settings::default(),
             registrar: RegistrarConfig::default(),
-            limits: EdgeLimits::OFF,
+            limits: EdgeLimits { overload: OverloadLimits::default(), ..EdgeLimits::OFF },
         }
     }
 }

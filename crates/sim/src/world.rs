@@ -315,6 +315,17 @@ impl World {
         self.drain_node();
     }
 
+    /// The node's driver finds that messages waited for so long, in every turn of the next `secs` seconds.
+    pub fn be_late(&mut self, waited: std::time::Duration, secs: u64) {
+        for _ in 0..secs * 10 {
+            let now = self.now;
+            if let Some(node) = &mut self.node.running {
+                node.exchange.observe_load(waited, now);
+            }
+            self.run_for(std::time::Duration::from_millis(100));
+        }
+    }
+
     /// A datagram reaches the node from anywhere.
     pub fn inject(&mut self, from: SocketAddr, bytes: Bytes) {
         self.schedule(self.now, Event::ToNode { from, connection: None, bytes });

@@ -5,6 +5,7 @@ pub mod dialog;
 pub mod digest;
 pub mod header;
 pub mod message;
+pub mod overload;
 pub mod reliable;
 pub mod session_timer;
 pub mod transaction;

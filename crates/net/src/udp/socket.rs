@@ -5,6 +5,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     os::fd::{AsRawFd, RawFd},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -97,6 +98,13 @@ impl UdpSocket {
             }
         }
         true
+    }
+
+    /// How long ago the kernel received the datagram that was read last; `None` if it did not say, or the wall clock was set
+    /// meanwhile.
+    pub(crate) fn age_of_last(&self) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+        now.checked_sub(options::received_last(&self.socket)?)
     }
 
     /// Our end as a flow shall name it: the address the kernel saw, else the one we are bound to.

@@ -123,6 +123,10 @@ section! {
         connections_per_source: Ranged<1, 1_000_000> = Ranged::of(200),
         /// Bytes of one SIP message over a stream; a datagram cannot be longer than 65,535.
         message_max_bytes: Ranged<4_096, 1_048_576> = Ranged::of(65_535),
+        /// Milliseconds that messages may wait for the node before it refuses new calls with 503, and if that is not enough
+        /// registrations, and drops messages of calls last; calls to emergency numbers are never refused for it. Less
+        /// answers faster at the limit, for a little less of what can be done. 0 never refuses.
+        overload_wait_ms: Ranged<0, 400> = Ranged::of(50),
         /// Seconds that running calls may take to end while the node drains.
         drain_secs: Ranged<0, 86_400> = Ranged::of(300),
     }

@@ -7,7 +7,7 @@ use super::{
     params::Params,
     scan::{number, take_token, trim, trim_start},
 };
-use crate::{transport::Transport, uri::is_host, write::Line};
+use crate::{overload::OverloadFeedback, transport::Transport, uri::is_host, write::Line};
 
 /// The prefix of a branch that is unique by RFC 3261 §8.1.1.7.
 pub const MAGIC_COOKIE: &str = "z9hG4bK";
@@ -154,7 +154,12 @@ impl<'a> Via<'a> {
 
     /// Writes the value with `received` and `rport` set as a server must before it answers or forwards (RFC 3261 §18.2.1,
     /// RFC 3581 §4): `received` where the source differs from the host or `rport` was asked for.
-    pub(crate) fn write_stamped(&self, source: std::net::SocketAddr, line: &mut Line<'_>) {
+    pub(crate) fn write_stamped(
+        &self,
+        source: std::net::SocketAddr,
+        overload: Option<&OverloadFeedback>,
+        line: &mut Line<'_>,
+    ) {
         line.text(self.protocol.0).text("/").text(self.protocol.1).text("/").text(self.transport);
         line.text(" ").text(self.host);
         if let Some(port) = self.port {
@@ -162,13 +167,14 @@ impl<'a> Via<'a> {
         }
         let source_ip = source.ip().to_canonical();
         let is_plain = self.rport.is_none() && self.names(source_ip);
-        if is_plain && !self.params.contains("received") {
+        if is_plain && overload.is_none() && !self.params.contains("received") {
             line.text(self.params.as_str());
             return;
         }
         for (name, value) in self.params.iter() {
             match value {
                 _ if name.eq_ignore_ascii_case("received") => {}
+                _ if overload.is_some() && OverloadFeedback::replaces(name) => {}
                 _ if name.eq_ignore_ascii_case("rport") => {
                     line.text(";").text(name).text("=").number(source.port().into());
                 }
@@ -182,6 +188,9 @@ impl<'a> Via<'a> {
         }
         if !is_plain {
             line.text(";received=").ip(source_ip);
+        }
+        if let Some(overload) = overload {
+            overload.write(line);
         }
     }
 
@@ -244,7 +253,7 @@ mod tests {
     fn the_source_is_stamped_when_asked_for_or_when_it_differs() {
         let stamp = |text: &str, source: &str| {
             let via = Via::parse(text).unwrap();
-            Line::written(|line| via.write_stamped(source.parse().unwrap(), line))
+            Line::written(|line| via.write_stamped(source.parse().unwrap(), None, line))
         };
         assert_eq!(
             stamp("SIP/2.0/UDP 10.1.1.1:4540;rport;branch=z9hG4bKkjshdyff", "192.0.2.1:9988"),
@@ -258,6 +267,25 @@ mod tests {
         assert_eq!(
             stamp("SIP/2.0/UDP pc.example.com;branch=x", "192.0.2.1:9"),
             "SIP/2.0/UDP pc.example.com;branch=x;received=192.0.2.1"
+        );
+    }
+
+    #[test]
+    fn who_asks_for_the_load_is_told_of_it_and_of_nothing_else() {
+        let told = |text: &str, percent, millis| {
+            let via = Via::parse(text).unwrap();
+            assert_eq!(OverloadFeedback::is_asked_for(&via), text.contains(";oc"));
+            let feedback = OverloadFeedback { percent, at: offhook_base::UtcMillis(millis) };
+            Line::written(|line| via.write_stamped("192.0.2.1:5060".parse().unwrap(), Some(&feedback), line))
+        };
+        let asked = "SIP/2.0/TCP 192.0.2.1;branch=x;oc;oc-algo=\"loss,rate\"";
+        assert_eq!(
+            told(asked, 20, 1_282_321_615_078),
+            "SIP/2.0/TCP 192.0.2.1;branch=x;oc=20;oc-algo=\"loss\";oc-validity=500;oc-seq=1282321615.078"
+        );
+        assert_eq!(
+            told(asked, 0, 1_282_321_615_782),
+            "SIP/2.0/TCP 192.0.2.1;branch=x;oc=0;oc-algo=\"loss\";oc-validity=0;oc-seq=1282321615.782"
         );
     }
 

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use super::{Method, StatusCode};
 use crate::{
     header::{HeaderError, HeaderName, Headers},
-    write::MessageWriter,
+    write::{MessageWriter, Stamp},
 };
 
 /// What is wrong with a message. The text of a fault is fit for a reason phrase: it repeats nothing the peer wrote.
@@ -164,7 +164,8 @@ impl PartialRequest {
         to_tag: Option<&str>,
     ) -> MessageWriter<'b> {
         let mut writer = MessageWriter::response_with(buf, rejection.status, rejection.fault);
-        writer.copy_response_headers(&self.headers, &self.method, rejection.status, to_tag, self.source);
+        let stamp = Stamp { source: self.source, overload: None };
+        writer.copy_response_headers(&self.headers, &self.method, rejection.status, to_tag, stamp);
         writer
     }
 

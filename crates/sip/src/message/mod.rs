@@ -23,8 +23,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::{
     header::Headers,
+    overload::OverloadFeedback,
     uri::{Uri, UriError},
-    write::MessageWriter,
+    write::{MessageWriter, Stamp},
 };
 
 /// Octets of one message, head and body: what fits a UDP datagram; streams get the same bound, so that a message can move
@@ -99,6 +100,8 @@ pub struct Request {
     uri: Range,
     body: Range,
     source: Option<SocketAddr>,
+    /// Boxed: few clients ask for it.
+    overload: Option<Box<OverloadFeedback>>,
     headers: Headers,
 }
 
@@ -152,6 +155,12 @@ impl Request {
         self.source
     }
 
+    /// Remembers what to tell the client of our load, so that [`Request::respond`] writes it into the topmost Via
+    /// (RFC 7339 §5.3).
+    pub fn set_overload_feedback(&mut self, feedback: OverloadFeedback) {
+        self.overload = Some(Box::new(feedback));
+    }
+
     /// Begins a response (RFC 3261 §8.2.6): Via values, From, To, Call-ID and CSeq are copied. `to_tag` is added to a To
     /// without tag unless the status is 100. 101 to 299 to a request that forms dialogs carry Record-Route (§12.1.1), 100
     /// carries Timestamp.
@@ -162,8 +171,12 @@ impl Request {
         to_tag: Option<&str>,
     ) -> MessageWriter<'b> {
         let mut writer = MessageWriter::response(buf, status, None);
-        writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.source);
+        writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.stamp());
         writer
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp<'_> {
+        Stamp { source: self.source, overload: self.overload.as_deref() }
     }
 
     /// As [`Request::respond`], with a reason phrase of its own.
@@ -175,7 +188,7 @@ impl Request {
         to_tag: Option<&str>,
     ) -> MessageWriter<'b> {
         let mut writer = MessageWriter::response_with(buf, status, reason);
-        writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.source);
+        writer.copy_response_headers(&self.headers, &self.method, status, to_tag, self.stamp());
         writer
     }
 }

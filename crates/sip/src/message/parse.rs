@@ -63,7 +63,7 @@ pub(super) fn message(bytes: Bytes) -> Result<Message, ParseError> {
     };
     match (start_line, fault) {
         (StartLine::Request { method, uri }, None) => {
-            Ok(Message::Request(Request { method, uri, body, source: None, headers }))
+            Ok(Message::Request(Request { method, uri, body, source: None, overload: None, headers }))
         }
         (StartLine::Response { status, reason }, None) => {
             Ok(Message::Response(Response { status, reason, body, headers }))

@@ -33,6 +33,11 @@ impl TransactionLayer {
         }
     }
 
+    /// Whether a request of a client is a repetition of one that has a transaction.
+    pub fn knows(&self, request: &Request, flow: Flow) -> bool {
+        self.inspect(request, flow).is_ok_and(|intake| self.by_identity.contains_key(&intake.matched_by))
+    }
+
     fn receive_response(&mut self, response: Response, flow: Flow, now: Instant) {
         let headers = response.headers();
         let (Ok(via), Ok(cseq)) = (headers.via(), headers.cseq()) else {

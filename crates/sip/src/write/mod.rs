@@ -14,7 +14,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::{
     header::{HeaderName, Headers, scan},
     message::{Method, StatusCode},
+    overload::OverloadFeedback,
 };
+
+/// What a response says in the topmost Via besides what stood there.
+#[derive(Clone, Copy)]
+pub(crate) struct Stamp<'a> {
+    pub(crate) source: Option<SocketAddr>,
+    pub(crate) overload: Option<&'a OverloadFeedback>,
+}
 
 /// Writes one message behind whatever the buffer holds. Headers stand in the order of the calls; Content-Type, Content-Length
 /// and the body follow when [`MessageWriter::finish`] is called.
@@ -151,9 +159,9 @@ impl<'b> MessageWriter<'b> {
         method: &Method,
         status: StatusCode,
         to_tag: Option<&str>,
-        source: Option<SocketAddr>,
+        stamp: Stamp<'_>,
     ) {
-        self.copy_vias(headers, source);
+        self.copy_vias(headers, stamp);
         if method.forms_dialog() && status != StatusCode::TRYING && status.as_u16() < 300 {
             self.copy_from(headers, &HeaderName::RecordRoute);
         }
@@ -183,14 +191,14 @@ impl<'b> MessageWriter<'b> {
         self.buf.put_slice(b"\r\n");
     }
 
-    /// All Via lines, the topmost value stamped with where the request came from.
-    fn copy_vias(&mut self, headers: &Headers, source: Option<SocketAddr>) {
+    /// All Via lines, the topmost value stamped with where the request came from and what its sender is told of our load.
+    fn copy_vias(&mut self, headers: &Headers, stamp: Stamp<'_>) {
         for (index, line) in headers.all(&HeaderName::Via).enumerate() {
-            match (headers.via(), source) {
+            match (headers.via(), stamp.source) {
                 (Ok(via), Some(source)) if index == 0 => {
                     let end = scan::top_level(line, b',').unwrap_or(line.len());
                     self.buf.put_slice(b"Via: ");
-                    via.write_stamped(source, &mut Line::new(self.buf));
+                    via.write_stamped(source, stamp.overload, &mut Line::new(self.buf));
                     self.buf.put_slice(&line.as_bytes()[end..]);
                     self.buf.put_slice(b"\r\n");
                 }

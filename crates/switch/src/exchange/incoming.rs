@@ -5,7 +5,7 @@ use offhook_base::Moment;
 use offhook_edge::{Reason, Verdict};
 use offhook_sip::{
     header::HeaderName,
-    message::{Message, Method, ParseError, Rejection, Request, validate, validate_response},
+    message::{Message, Method, ParseError, Rejection, Request, StatusCode, validate, validate_response},
     transaction::response_destination,
     transport::{Destination, Flow},
 };
@@ -16,6 +16,9 @@ use crate::fact::Refusal;
 impl Exchange {
     /// A datagram or framed message.
     pub(super) fn receive(&mut self, flow: Flow, bytes: Bytes, now: Moment) {
+        if self.is_ack_of_refusal(&bytes) {
+            return;
+        }
         let directory = &self.services.directory;
         let is_peer = || directory.peer_at(flow.remote.ip()).is_some();
         let verdict = self.edge.admit(&bytes, flow.remote, is_peer, now.instant);
@@ -29,7 +32,14 @@ impl Exchange {
                 request.set_source(flow.remote);
                 if let Some((reason, status, retry_after)) = refused {
                     self.refused(refusal_of(reason), flow, now);
-                    return self.refuse_for_now(&request, flow, status, retry_after.as_secs());
+                    let Some(status) = StatusCode::new(status) else { return };
+                    let tag = self.services.random.token::<12>();
+                    let secs = retry_after.as_secs();
+                    return self.refuse_for_now(&request, flow, status, secs, tag.as_str());
+                }
+                self.note_feedback(&mut request, now);
+                if self.gives_up_request(&request, flow, now) {
+                    return;
                 }
                 match validate(&request) {
                     Ok(()) => self.services.layer.receive(Message::Request(request), flow, now.instant),
@@ -40,7 +50,9 @@ impl Exchange {
                 if refused.is_some() || validate_response(&response).is_err() {
                     return self.refused(Refusal::Malformed, flow, now);
                 }
-                self.services.layer.receive(Message::Response(response), flow, now.instant);
+                if !self.gives_up_response(now) {
+                    self.services.layer.receive(Message::Response(response), flow, now.instant);
+                }
             }
             Err(ParseError::Rejected(rejection)) => self.reject_unparsed(&rejection, flow, now),
             Err(ParseError::Dropped(_)) => self.refused(Refusal::Unparsable, flow, now),
@@ -72,15 +84,20 @@ impl Exchange {
         self.services.layer.send_stateless(bytes, Destination::Flow(flow));
     }
 
-    /// 503 to a request of a source that sends too much, without a transaction.
-    fn refuse_for_now(&mut self, request: &Request, flow: Flow, status: u16, retry_after_secs: u64) {
-        let Some(status) = offhook_sip::message::StatusCode::new(status) else { return };
+    /// 503 to a request that comes at the wrong time, without a transaction.
+    pub(super) fn refuse_for_now(
+        &mut self,
+        request: &Request,
+        flow: Flow,
+        status: StatusCode,
+        retry_after_secs: u64,
+        tag: &str,
+    ) {
         let to = response_destination(request, flow);
         if *request.method() == Method::Ack {
             return;
         }
-        let tag = self.services.random.token::<12>();
-        let mut writer = request.respond(&mut self.services.buffer, status, Some(tag.as_str()));
+        let mut writer = request.respond(&mut self.services.buffer, status, Some(tag));
         writer.header(&HeaderName::RetryAfter, retry_after_secs.max(1));
         let bytes = writer.finish();
         self.services.layer.send_stateless(bytes, to);

@@ -24,6 +24,9 @@ use crate::{
     route::{self, Caller, NoRoute, Route},
 };
 
+/// Calls to emergency numbers that are taken although there are as many calls as there may be.
+const EMERGENCY_CALLS_MAX: usize = 100;
+
 /// Why an INVITE cannot become a call, and the answer to it.
 struct Unacceptable {
     status: StatusCode,
@@ -49,7 +52,8 @@ impl Unacceptable {
 impl Exchange {
     pub(super) fn invite(&mut self, incoming: Incoming, now: Moment) {
         let Some(who) = self.caller(&incoming, now) else { return };
-        if self.draining || self.calls.len() >= self.services.settings.calls {
+        let reserve = if self.is_emergency(&incoming.request) { EMERGENCY_CALLS_MAX } else { 0 };
+        if self.draining || self.calls.len() >= self.services.settings.calls + reserve {
             self.refused(Refusal::Overloaded, incoming.flow, now);
             return self.answer(
                 &incoming,

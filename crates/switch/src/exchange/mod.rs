@@ -9,6 +9,7 @@ mod domains;
 pub mod event;
 mod incoming;
 mod invites;
+mod overload;
 pub mod owners;
 mod recover;
 mod registrations;
@@ -21,14 +22,17 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 use offhook_base::{Instant, Moment, Random};
-use offhook_edge::{Edge, EdgeLimits};
+use offhook_edge::{Edge, EdgeLimits, Overload};
 use offhook_sip::{
     message::Request,
     transaction::{self, LayerConfig, ServerKey, TransactionLayer},
 };
 
-pub use self::event::{Answer, Ask, AskId, Hop, Input, Output};
 use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, sleepers::Sleepers};
+pub use self::{
+    event::{Answer, Ask, AskId, Hop, Input, Output},
+    overload::OverloadGauges,
+};
 use crate::{
     directory::Directory,
     fact::StoredBinding,
@@ -70,6 +74,7 @@ pub struct Exchange {
     couriers: Couriers,
     edge: Edge,
     gate: Gate,
+    overload: Overload,
     draining: bool,
     /// The call that is being worked on: the one to give up if that panics.
     at_work: Option<owners::CallKey>,
@@ -105,6 +110,8 @@ impl Exchange {
             couriers: Couriers::default(),
             edge: Edge::new(&limits),
             gate,
+            // One way only: nothing of the secret can be learnt from what passes.
+            overload: Overload::new(&limits.overload, Random::from_seed(secret).next_u64()),
             draining: false,
             at_work: None,
             answering: None,
@@ -261,6 +268,7 @@ impl Exchange {
             tables: self.services.owners.sizes(),
             edge: *self.edge.counters(),
             transaction_counters: *self.services.layer.counters(),
+            overload: self.overload_gauges(),
             draining: self.draining,
         }
     }
@@ -283,6 +291,8 @@ pub struct Gauges {
     pub edge: offhook_edge::Counters,
     /// What the transaction layer has counted.
     pub transaction_counters: transaction::Counters,
+    /// What is let in of what comes.
+    pub overload: OverloadGauges,
     /// No new calls are taken.
     pub draining: bool,
 }
