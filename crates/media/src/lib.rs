@@ -11,6 +11,7 @@
 mod counters;
 mod engine;
 pub mod ports;
+mod prefetch;
 pub mod relay;
 
 pub use counters::{DropReason, Snapshot};

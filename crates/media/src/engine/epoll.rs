@@ -1,10 +1,11 @@
-//! A Linux epoll set: which sockets have something to read.
-#![expect(unsafe_code, reason = "epoll has no safe interface in std")]
+//! A Linux epoll set: which sockets have something to read, and the descriptors that wake it besides.
+#![expect(unsafe_code, reason = "epoll, eventfd and timerfd have no safe interface in std")]
 
 use std::{
     fs::File,
     io,
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    ptr,
     time::Duration,
 };
 
@@ -20,6 +21,26 @@ pub fn bell() -> io::Result<File> {
     }
     // SAFETY: the kernel just gave us this descriptor and nobody else owns it.
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// A timerfd: readable once per `period`, until eight bytes are read from it. Non-blocking. A time-out of each wait would
+/// be set and taken back by the kernel at nearly every packet.
+pub fn metronome(period: Duration) -> io::Result<File> {
+    // SAFETY: no pointers are passed; the result is checked before use.
+    let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just gave us this descriptor and nobody else owns it.
+    let timer = unsafe { OwnedFd::from_raw_fd(fd) };
+    let period = libc::timespec {
+        tv_sec: period.as_secs() as libc::time_t,
+        tv_nsec: period.subsec_nanos() as libc::c_long,
+    };
+    let times = libc::itimerspec { it_interval: period, it_value: period };
+    // SAFETY: the descriptor is open, `times` lives through the call, and the old value is not asked for.
+    let result = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const times, ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from(timer)) }
 }
 
 /// The set, and room for what it tells.
@@ -52,14 +73,12 @@ impl Epoll {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits until a source has input or `timeout` has passed. A signal ends it early.
-    pub fn wait(&mut self, timeout: Duration) -> io::Result<()> {
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    /// Waits until a source has input. A signal ends it early.
+    pub fn wait(&mut self) -> io::Result<()> {
         self.ready = 0;
         // SAFETY: `events` has room for EVENTS_MAX entries and is borrowed mutably through the call.
-        let count = unsafe {
-            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), EVENTS_MAX as i32, millis)
-        };
+        let count =
+            unsafe { libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), EVENTS_MAX as i32, -1) };
         match usize::try_from(count) {
             Ok(count) => self.ready = count,
             Err(_) => {

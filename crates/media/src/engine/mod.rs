@@ -1,8 +1,8 @@
 //! The driver: one thread that owns all media sockets, and the handle through which call control speaks to it.
 
-mod batch;
 mod epoll;
 mod sockets;
+mod table;
 mod worker;
 
 use std::{

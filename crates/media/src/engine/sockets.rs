@@ -1,4 +1,4 @@
-//! Binding port pairs.
+//! Binding port pairs, and connecting to those who turned out to speak from one place.
 
 use std::{
     io,
@@ -7,7 +7,7 @@ use std::{
 
 use offhook_base::Instant;
 use offhook_switch::media::OpenError;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::ports::{PortPair, PortPool};
 
@@ -20,6 +20,7 @@ const RECEIVE_BUFFER_LEN: usize = 256 * 1024;
 /// A pair with its sockets.
 pub struct BoundPair {
     pub pair: PortPair,
+    pub local: IpAddr,
     pub rtp: UdpSocket,
     pub rtcp: UdpSocket,
 }
@@ -30,7 +31,7 @@ pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> 
         let pair = pool.take(now).ok_or(OpenError::Exhausted)?;
         let sockets = bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
         match sockets {
-            Ok((rtp, rtcp)) => return Ok(BoundPair { pair, rtp, rtcp }),
+            Ok((rtp, rtcp)) => return Ok(BoundPair { pair, local, rtp, rtcp }),
             Err(error) => {
                 pool.give_back(pair, now);
                 if error.kind() != io::ErrorKind::AddrInUse {
@@ -44,9 +45,32 @@ pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> 
     Err(OpenError::Exhausted)
 }
 
+/// A second socket on the port of `rtp`, connected to `peer`: the kernel finds it before the first for what comes from there,
+/// and sends through it without looking for a route. The first goes on to hear everybody else.
+pub fn connect_beside(rtp: &UdpSocket, peer: SocketAddr, dscp: u8) -> io::Result<UdpSocket> {
+    let local = rtp.local_addr()?;
+    let (first, second) = (SockRef::from(rtp), unbound(local, dscp)?);
+    first.set_reuse_address(true)?;
+    let result = second
+        .set_reuse_address(true)
+        .and_then(|()| second.bind(&local.into()))
+        .and_then(|()| second.connect(&peer.into()));
+    // The port is shared for this moment only: later it would be open to any program of this host.
+    first.set_reuse_address(false)?;
+    result?;
+    second.set_reuse_address(false)?;
+    Ok(second.into())
+}
+
 fn bind(local: IpAddr, port: u16, dscp: u8) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(local, port);
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = unbound(address, dscp)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn unbound(local: SocketAddr, dscp: u8) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // The DSCP stands in the upper six bits (RFC 2474 §3). A host may forbid marking; media goes out all the same.
     let traffic_class = u32::from(dscp) << 2;
@@ -60,6 +84,5 @@ fn bind(local: IpAddr, port: u16, dscp: u8) -> io::Result<UdpSocket> {
         tracing::debug!(%error, "media packets go unmarked");
     }
     socket.set_recv_buffer_size(RECEIVE_BUFFER_LEN)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -1,10 +1,9 @@
 //! The media thread: waits for packets and commands, lets the relay decide, sends.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read},
-    net::{SocketAddr, UdpSocket},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
@@ -14,52 +13,47 @@ use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STR
 
 use super::{
     MediaConfig, Order,
-    batch::{BATCH_PACKETS, Batch},
-    epoll::Epoll,
+    epoll::{Epoll, metronome},
     sockets::{BoundPair, bind_pair},
+    table::{PortTable, Token},
 };
 use crate::{
     DropReason,
     counters::Counters,
-    ports::{PortPair, PortPool},
-    relay::{PortId, Relay, Verdict},
+    ports::PortPool,
+    relay::{OVERHEAD_MAX, PortId, Relay, Verdict},
 };
 
 /// How often silence is looked for.
 const TICK: Duration = Duration::from_secs(1);
 /// Names the bell of commands in the epoll set; no port has it, since port numbers end far below.
 const BELL: u64 = u64::MAX;
-
+/// Names the beat of seconds.
+const METRONOME: u64 = u64::MAX - 1;
+/// Packets read from one port in a turn: a video frame's worth. More wait for the next turn, so that a flooded port does
+/// not starve the others.
+const BURST_MAX: usize = 32;
+/// Longest packet that is relayed, in octets: an Ethernet frame's payload. Longer ones are dropped.
+const PACKET_LEN_MAX: usize = 1500;
 /// Times that a packet may pass through us on its way. A call that a proxy sends back to us passes twice.
 const PASSES_MAX: usize = 8;
-
-/// A bound port.
-struct MediaSocket {
-    socket: UdpSocket,
-    /// Tells events of this socket from late ones of a predecessor at the same place.
-    generation: u32,
-}
 
 /// Everything the thread owns.
 pub struct Worker {
     config: MediaConfig,
     relay: Relay,
     pool: PortPool,
-    /// By [`PortId::index`].
-    sockets: Vec<Option<MediaSocket>>,
-    /// Our own ports by their addresses.
-    places: BTreeMap<SocketAddr, PortId>,
-    /// By the index of a pair's RTP port, halved.
-    pairs: Vec<Option<PortPair>>,
-    generation: u32,
+    table: PortTable,
     epoll: Epoll,
-    batch: Batch,
+    /// The packet at hand, and what SRTP may add to it.
+    buffer: Box<[u8; PACKET_LEN_MAX + OVERHEAD_MAX]>,
     bell: Arc<File>,
+    metronome: File,
     orders: Receiver<Order>,
     counters: Arc<Counters>,
     tell: Box<dyn Fn(MediaEvent) + Send>,
     origin: std::time::Instant,
-    next_tick: Instant,
+    turn: u32,
 }
 
 impl Worker {
@@ -74,46 +68,48 @@ impl Worker {
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&*bell, BELL)?;
+        let metronome = metronome(TICK)?;
+        epoll.add(&metronome, METRONOME)?;
         Ok(Self {
             relay: Relay::new(config.silence),
             config,
             pool,
-            sockets: Vec::new(),
-            places: BTreeMap::new(),
-            pairs: Vec::new(),
-            generation: 0,
+            table: PortTable::new(),
             epoll,
-            batch: Batch::new(),
+            buffer: Box::new([0; PACKET_LEN_MAX + OVERHEAD_MAX]),
             bell,
+            metronome,
             orders,
             counters,
             tell,
             origin: std::time::Instant::now(),
-            next_tick: Instant::default() + TICK,
+            turn: 0,
         })
     }
 
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         loop {
-            let timeout = self.next_tick - self.now();
-            if let Err(error) = self.epoll.wait(timeout + Duration::from_millis(1)) {
+            if let Err(error) = self.epoll.wait() {
                 // Only a bug of ours brings this about: the set and its events are valid for the thread's life.
                 tracing::error!(%error, "the media thread cannot wait for packets and ends");
                 return;
             }
+            self.turn = self.turn.wrapping_add(1);
+            // The packets of a turn came together as far as statistics can tell: one look at the clock serves them all.
+            let now = self.now();
             let mut has_orders = false;
             for at in 0..self.epoll.ready() {
                 match self.epoll.token(at) {
                     BELL => has_orders = true,
-                    token => self.read_port(token),
+                    METRONOME => self.tick(now),
+                    token => self.read_port(Token(token), now),
                 }
             }
             // Commands after packets: what came before a command was sent under what held before it.
             if has_orders && self.carry_out_orders().is_err() {
                 return;
             }
-            self.tick();
         }
     }
 
@@ -122,72 +118,91 @@ impl Worker {
         Instant::from_driver_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    fn tick(&mut self) {
-        let now = self.now();
-        if now >= self.next_tick {
-            self.next_tick = now + TICK;
-            self.relay.check_silence(now, &self.tell);
+    fn tick(&mut self, now: Instant) {
+        let _ = (&self.metronome).read(&mut [0; 8]);
+        self.relay.check_silence(now, &self.tell);
+    }
+
+    fn read_port(&mut self, token: Token, now: Instant) {
+        self.relay.prefetch(token.place());
+        let Some(socket) = self.table.ready(token) else { return };
+        let packets_max = socket.reads(self.turn, BURST_MAX);
+        let (read, forwarded) = self.relay_packets(token, packets_max, now);
+        if read < packets_max
+            && let Some(socket) = self.table.ready(token)
+        {
+            socket.found(read);
+        }
+        if forwarded && self.table.hears_everybody(token) {
+            self.shorten_the_way(token.place(), now);
         }
     }
 
-    /// One batch from one port; more waits for the next turn, so that a flooded port does not starve the others.
-    fn read_port(&mut self, token: u64) {
-        let port = PortId::from_index(token as u32);
-        let generation = (token >> 32) as u32;
-        let socket = self.sockets.get(port.index()).and_then(Option::as_ref);
-        let Some(socket) = socket.filter(|socket| socket.generation == generation) else { return };
-        let Ok(count) = self.batch.receive(&socket.socket) else { return };
-        let now = self.now();
-        let mut run = Run::default();
-        for at in 0..count.min(BATCH_PACKETS) {
-            let Some((source, len)) = self.batch.received(at) else {
-                self.counters.count_drop(DropReason::Malformed);
-                continue;
+    /// Relays what waits at a socket: how many packets there were, and whether one went on to the other leg.
+    fn relay_packets(&mut self, token: Token, packets_max: usize, now: Instant) -> (usize, bool) {
+        let mut forwarded = false;
+        for at in 0..packets_max {
+            let Some(socket) = self.table.ready(token) else { return (at, forwarded) };
+            // One octet more than is relayed shows that a packet is too long.
+            let Ok((len, source)) = socket.socket.recv_from(&mut self.buffer[..=PACKET_LEN_MAX]) else {
+                return (at, forwarded);
             };
-            match self.relay.handle_packet(port, source, self.batch.buffer(at), len, now) {
-                Verdict::Forward { to, .. } if self.circles(to) => {
-                    self.counters.count_drop(DropReason::Circling);
-                }
-                Verdict::Forward { through, to, len } => self.queue(&mut run, at, through, to, len),
-                Verdict::Answer { len } => {
-                    self.queue(&mut run, at, port, source, len);
-                    self.counters.stun_answered.add(1);
-                    run.answers += 1;
-                }
-                Verdict::Drop(reason) => self.counters.count_drop(reason),
-            }
+            forwarded |= self.relay_packet(token.place(), without_scope(source), len, now);
         }
-        self.send(run);
+        (packets_max, forwarded)
+    }
+
+    /// Gives a leg that keeps to one address a socket connected to it.
+    fn shorten_the_way(&mut self, place: PortId, now: Instant) {
+        let Some(holder) = self.relay.source(place) else { return };
+        if self.table.note_source(place, holder)
+            && let Some([everybody, direct]) = self.table.open_direct(place, self.config.dscp)
+        {
+            // What came before it was connected waits at the first socket, and must not be overtaken.
+            self.relay_packets(everybody, BURST_MAX, now);
+            self.table.watch_direct(direct, &self.epoll);
+        }
+    }
+
+    /// True if the packet went on to the other leg.
+    fn relay_packet(&mut self, place: PortId, source: SocketAddr, len: usize, now: Instant) -> bool {
+        if len > PACKET_LEN_MAX {
+            self.counters.count_drop(DropReason::Malformed);
+            return false;
+        }
+        match self.relay.handle_packet(place, source, &mut self.buffer[..], len, now) {
+            Verdict::Forward { to, .. } if self.circles(to) => self.counters.count_drop(DropReason::Circling),
+            Verdict::Forward { through, to, len } => {
+                let sent = self.send(through, to, len);
+                if sent {
+                    self.counters.packets_forwarded.add(1);
+                    self.counters.octets_forwarded.add(len as u64);
+                }
+                return sent;
+            }
+            Verdict::Answer { len } => {
+                self.send(place, source, len);
+                self.counters.stun_answered.add(1);
+            }
+            Verdict::Drop(reason) => self.counters.count_drop(reason),
+        }
+        false
+    }
+
+    /// Whether the network took it.
+    fn send(&self, through: PortId, to: SocketAddr, len: usize) -> bool {
+        let sent = self.table.send(through, to, &self.buffer[..len]);
+        if !sent {
+            self.counters.count_drop(DropReason::SendFailed);
+        }
+        sent
     }
 
     /// Whether a packet to `to` would pass through ports of ours without end. RTP has no hop count: two calls whose legs
     /// announce each other's ports would turn one packet round for ever.
     fn circles(&self, to: SocketAddr) -> bool {
-        let onward = |to: &SocketAddr| self.relay.onward(*self.places.get(to)?);
+        let onward = |to: &SocketAddr| self.relay.onward(self.table.place_of(*to)?);
         std::iter::successors(Some(to), onward).nth(PASSES_MAX).is_some()
-    }
-
-    /// Packets that leave through the same port leave together.
-    fn queue(&mut self, run: &mut Run, at: usize, through: PortId, to: SocketAddr, len: usize) {
-        if run.through != Some(through) {
-            self.send(std::mem::take(run));
-            run.through = Some(through);
-        }
-        self.batch.queue(run.packets, at, to, len);
-        run.packets += 1;
-        run.octets += len as u64;
-    }
-
-    fn send(&mut self, run: Run) {
-        let Some(through) = run.through else { return };
-        let Some(Some(socket)) = self.sockets.get(through.index()) else { return };
-        let sent = self.batch.send(&socket.socket, run.packets);
-        let failed = (run.packets - sent) as u64;
-        if failed > 0 {
-            self.counters.dropped[DropReason::SendFailed as usize].add(failed);
-        }
-        self.counters.packets_forwarded.add((sent as u64).saturating_sub(run.answers));
-        self.counters.octets_forwarded.add(run.octets);
     }
 
     fn carry_out_orders(&mut self) -> Result<(), Stopped> {
@@ -233,7 +248,7 @@ impl Worker {
     fn open(
         &mut self,
         endpoint: EndpointId,
-        local: std::net::IpAddr,
+        local: IpAddr,
         streams: usize,
         now: Instant,
     ) -> Result<Vec<u16>, OpenError> {
@@ -248,53 +263,19 @@ impl Worker {
                 }
             }
         }
-        let ports = self.relay.open(endpoint, streams, now);
-        for (places, bound) in ports.iter().skip(has).zip(bound) {
-            self.install(*places, bound);
+        let places = self.relay.open(endpoint, streams, now);
+        for (places, bound) in places.iter().skip(has).zip(bound) {
+            self.table.install(*places, bound, &self.epoll);
         }
-        Ok(ports
-            .iter()
-            .filter_map(|[rtp, _]| self.pairs.get(rtp.index() / 2)?.map(|pair| pair.rtp))
-            .collect())
-    }
-
-    fn install(&mut self, [rtp, rtcp]: [PortId; 2], bound: BoundPair) {
-        let needed = rtcp.index() + 1;
-        if self.sockets.len() < needed {
-            self.sockets.resize_with(needed, || None);
-            self.pairs.resize_with(needed.div_ceil(2), || None);
-        }
-        self.pairs[rtp.index() / 2] = Some(bound.pair);
-        for (place, socket) in [(rtp, bound.rtp), (rtcp, bound.rtcp)] {
-            // BELL cannot be mistaken: no index has all its 32 bits set.
-            self.generation = self.generation.wrapping_add(1);
-            let generation = self.generation;
-            let token = u64::from(generation) << 32 | place.index() as u64;
-            if let Err(error) = self.epoll.add(&socket, token) {
-                // The kernel is out of memory or watches: the port stays deaf, and the call ends by silence.
-                tracing::error!(%error, "cannot watch a media port");
-            }
-            if let Ok(address) = socket.local_addr() {
-                self.places.insert(address, place);
-            }
-            self.sockets[place.index()] = Some(MediaSocket { socket, generation });
-        }
+        Ok(places.first().map(|[first, _]| self.table.rtp_ports(*first)).unwrap_or_default())
     }
 
     fn close(&mut self, endpoint: EndpointId, now: Instant) {
-        let open = self.relay.stream_count(endpoint);
-        let ports = if open > 0 { self.relay.open(endpoint, open, now) } else { Vec::new() };
+        let first = self.relay.first_port(endpoint);
         let Some(streams) = self.relay.close(endpoint) else { return };
-        for [rtp, rtcp] in ports {
-            for place in [rtp, rtcp] {
-                let closed = self.sockets[place.index()].take();
-                if let Some(address) = closed.and_then(|closed| closed.socket.local_addr().ok()) {
-                    self.places.remove(&address);
-                }
-            }
-            if let Some(pair) = self.pairs[rtp.index() / 2].take() {
-                self.pool.give_back(pair, now);
-            }
+        let pairs = first.map(|first| self.table.remove(first));
+        for pair in pairs.into_iter().flatten() {
+            self.pool.give_back(pair, now);
         }
         self.publish();
         (self.tell)(MediaEvent::Closed { endpoint, streams });
@@ -304,11 +285,10 @@ impl Worker {
 /// The handle asked to end.
 struct Stopped;
 
-/// Packets queued for one port.
-#[derive(Default)]
-struct Run {
-    through: Option<PortId>,
-    packets: usize,
-    octets: u64,
-    answers: u64,
+/// SDP has neither flow label nor scope, so addresses are compared without them.
+fn without_scope(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => address,
+        SocketAddr::V6(address) => SocketAddrV6::new(*address.ip(), address.port(), 0, 0).into(),
+    }
 }

@@ -15,7 +15,7 @@ use offhook_base::Instant;
 pub use offhook_rtp::srtp::OVERHEAD_MAX;
 use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamQuality};
 
-use crate::DropReason;
+use crate::{DropReason, prefetch::prefetch};
 use stream::{Received, Stream};
 
 /// Which of a pair's ports.
@@ -50,15 +50,15 @@ impl PortId {
         Self(index)
     }
 
-    const fn slot(self) -> usize {
+    pub(crate) const fn slot(self) -> usize {
         (self.0 / PORTS_PER_ENDPOINT) as usize
     }
 
-    const fn stream(self) -> usize {
+    pub(crate) const fn stream(self) -> usize {
         (self.0 % PORTS_PER_ENDPOINT / 2) as usize
     }
 
-    const fn component(self) -> Component {
+    pub(crate) const fn component(self) -> Component {
         if self.0.is_multiple_of(2) { Component::Rtp } else { Component::Rtcp }
     }
 }
@@ -129,6 +129,11 @@ impl Relay {
         (0..wanted)
             .map(|stream| [Component::Rtp, Component::Rtcp].map(|half| PortId::new(slot, stream, half)))
             .collect()
+    }
+
+    /// The RTP port of an endpoint's first stream.
+    pub fn first_port(&self, id: EndpointId) -> Option<PortId> {
+        Some(PortId::new(*self.by_id.get(&id)?, 0, Component::Rtp))
     }
 
     /// Streams of an endpoint; zero if it is not open.
@@ -236,6 +241,22 @@ impl Relay {
         let stream = partner.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
         let (component, to, len) = stream.transmit(kind, buffer, len, now)?;
         Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
+    }
+
+    /// Asks for the memory that a packet of `port` will need.
+    pub fn prefetch(&self, port: PortId) {
+        let Some(endpoint) = self.slots.get(port.slot()).and_then(Option::as_ref) else { return };
+        let partner = endpoint.partner.and_then(|slot| self.slots.get(slot)?.as_ref());
+        for endpoint in [Some(endpoint), partner].into_iter().flatten() {
+            if let Some(stream) = endpoint.streams.get(port.stream()) {
+                prefetch(stream);
+            }
+        }
+    }
+
+    /// Whom an RTP port listens to, once somebody was heard.
+    pub fn source(&self, port: PortId) -> Option<SocketAddr> {
+        self.slots.get(port.slot())?.as_ref()?.streams.get(port.stream())?.source()
     }
 
     /// Where what comes to `port` is sent on to now; `None` if nowhere.

@@ -110,6 +110,11 @@ impl Stream {
         self.config.receives && self.config.remote.is_some()
     }
 
+    /// Whom its RTP port listens to.
+    pub fn source(&self) -> Option<SocketAddr> {
+        self.media.source()
+    }
+
     /// When media last came from the leg.
     pub fn heard_at(&self) -> Option<Instant> {
         self.heard_at
