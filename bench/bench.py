@@ -1,4 +1,4 @@
-"""Measures the node beside Kamailio. See README.md; `bench.py [calls|registrations|memory|start|overload]`."""
+"""Measures the node beside Kamailio and rtpengine. See README.md; `bench.py` with the names in BENCHES, or all."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import load
 import process
+import relay as relays
 from overload import Cage, Rush
 from report import ROOT, Report
 from servers import PASSWORD, Kamailio, Node
@@ -167,6 +168,14 @@ def memory(report):
         for running in loads:
             must_be_complete(running.finish())
         keep_growth(report, "bytes_per_established_call", growth, servers, held)
+    with Bench(report) as bench:
+        relays.memory(report, bench, int(setting("ANCHORED_CALLS", "700")), SETTLE_S)
+
+
+def relay(report):
+    """CPU and delay of a relayed packet."""
+    with Bench(report) as bench:
+        relays.measure(report, bench, rates("STREAMS", "500"), bench.seconds)
 
 
 def second_wave(servers, wave):
@@ -233,7 +242,14 @@ def overload(report):
             time.sleep(15)
 
 
-BENCHES = {"calls": calls, "registrations": registrations, "memory": memory, "start": start, "overload": overload}
+BENCHES = {
+    "calls": calls,
+    "registrations": registrations,
+    "memory": memory,
+    "relay": relay,
+    "start": start,
+    "overload": overload,
+}
 
 
 def main():

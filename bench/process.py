@@ -42,6 +42,22 @@ def cpu_ns(root):
     return total
 
 
+def switches(root):
+    """How often a thread of the family was given a CPU."""
+    total = 0
+    for pid in family(root):
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            fields = read(path).split()
+            total += int(fields[2]) if fields else 0
+    return total
+
+
+def busy_s():
+    """Seconds that all CPUs together have worked, for whomever."""
+    user, nice, system, _, _, irq, softirq = map(int, read("/proc/stat").splitlines()[0].split()[1:8])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_bytes(root):
     """Proportional set size of the family: a page shared by two processes counts once."""
     kilobytes = 0

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures the node beside Kamailio: `bench/run.sh [calls|registrations|memory|start|overload]`, all of them without an argument.
+# Measures the node beside Kamailio and rtpengine: `bench/run.sh [calls|registrations|memory|relay|start|overload]`, all of
+# them without an argument.
 # What is measured, how, and what can be set by the environment: bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +14,7 @@ need() { # need PROGRAM PACKAGE
 need python3 python3
 need sipp sip-tester
 need kamailio kamailio
+need rtpengine rtpengine-daemon
 need cc gcc
 [[ -x target/release/offhook ]] || {
     echo "missing: target/release/offhook" >&2

@@ -39,9 +39,9 @@ class Server:
 
 
 class Node(Server):
-    """Our node: media not anchored, durable records, limits out of the way. MD5 because SIPp 3.6 knows nothing else."""
+    """Our node: durable records, limits out of the way, media only if asked for. MD5 because SIPp 3.6 knows nothing else."""
 
-    def __init__(self, directory, cpu, callee_port, users=(), anchor=False):
+    def __init__(self, directory, cpu, callee_port, users=(), anchor=False, media_ports="10000-30999"):
         super().__init__("offhook", directory, cpu)
         self.http = process.free_port()
         (self.directory / "offhook.toml").write_text(f"""
@@ -55,7 +55,8 @@ websocket_sip = false
 body_max_bytes = 67108864
 [media]
 anchor = {str(anchor).lower()}
-ports = "10000-30999" # none of those that `free_port` gives
+silence_secs = 0 # calls rest between runs
+ports = "{media_ports}" # none of those that `free_port` gives
 [storage]
 data = "{self.directory}/data"
 [limits]

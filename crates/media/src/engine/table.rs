@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     ports::PortPair,
+    prefetch::prefetch,
     relay::{Component, PortId},
 };
 
@@ -43,10 +44,17 @@ enum Direct {
     Open(MediaSocket, SocketAddr),
 }
 
+/// The pairs of an endpoint. Nearly all have one: it lies here, so that it takes one look to find.
+#[derive(Default)]
+struct Slot {
+    first: Option<Pair>,
+    others: Vec<Pair>,
+}
+
 /// All bound ports of one media thread.
 pub struct PortTable {
-    /// By [`PortId::slot`] and [`PortId::stream`].
-    slots: Vec<Vec<Pair>>,
+    /// By [`PortId::slot`].
+    slots: Vec<Slot>,
     /// By port number: [`PortId::index`] and one; 0 is not ours. A number is bound on one address at a time.
     places: Vec<u32>,
     generation: u32,
@@ -80,7 +88,7 @@ impl PortTable {
     /// Puts the next pair of an endpoint, whose places these are, and has it watched.
     pub fn install(&mut self, [rtp, rtcp]: [PortId; 2], bound: BoundPair, epoll: &Epoll) {
         if self.slots.len() <= rtp.slot() {
-            self.slots.resize_with(rtp.slot() + 1, Vec::new);
+            self.slots.resize_with(rtp.slot() + 1, Slot::default);
         }
         for (place, port) in [(rtp, bound.pair.rtp), (rtcp, bound.pair.rtcp())] {
             self.places[usize::from(port)] = place.index() as u32 + 1;
@@ -92,7 +100,11 @@ impl PortTable {
             rtcp: self.watch(rtcp, bound.rtcp, epoll),
             direct: Direct::Watching(None, 0),
         };
-        self.slots[rtp.slot()].push(pair);
+        let slot = &mut self.slots[rtp.slot()];
+        match slot.first {
+            None => slot.first = Some(pair),
+            Some(_) => slot.others.push(pair),
+        }
     }
 
     fn watch(&mut self, place: PortId, socket: UdpSocket, epoll: &Epoll) -> MediaSocket {
@@ -107,19 +119,19 @@ impl PortTable {
 
     /// Closes the ports of the endpoint whose first place this is; they may be bound again.
     pub fn remove(&mut self, first: PortId) -> impl Iterator<Item = PortPair> + use<> {
-        let pairs = self.slots.get_mut(first.slot()).map(std::mem::take).unwrap_or_default();
-        for pair in &pairs {
+        let slot = self.slots.get_mut(first.slot()).map(std::mem::take).unwrap_or_default();
+        for pair in slot.first.iter().chain(&slot.others) {
             for port in [pair.ports.rtp, pair.ports.rtcp()] {
                 self.places[usize::from(port)] = 0;
             }
         }
-        pairs.into_iter().map(|pair| pair.ports)
+        slot.first.into_iter().chain(slot.others).map(|pair| pair.ports)
     }
 
     /// The RTP ports of the endpoint whose first place this is, by stream.
     pub fn rtp_ports(&self, first: PortId) -> Vec<u16> {
-        let pairs = self.slots.get(first.slot()).map(Vec::as_slice).unwrap_or_default();
-        pairs.iter().map(|pair| pair.ports.rtp).collect()
+        let Some(slot) = self.slots.get(first.slot()) else { return Vec::new() };
+        slot.first.iter().chain(&slot.others).map(|pair| pair.ports.rtp).collect()
     }
 
     /// Sends through a port; whether the network took it.
@@ -198,12 +210,27 @@ impl PortTable {
         pair.is_none_or(|pair| !matches!(&pair.direct, Direct::Open(socket, _) if socket.generation == token.generation()))
     }
 
+    /// Asks for the memory of the pair at a place.
+    pub fn prefetch(&self, place: PortId) {
+        if let Some(slot) = self.slots.get(place.slot()) {
+            prefetch(slot);
+        }
+    }
+
     fn pair(&self, place: PortId) -> Option<&Pair> {
-        self.slots.get(place.slot())?.get(place.stream())
+        let slot = self.slots.get(place.slot())?;
+        match place.stream().checked_sub(1) {
+            None => slot.first.as_ref(),
+            Some(other) => slot.others.get(other),
+        }
     }
 
     fn pair_mut(&mut self, place: PortId) -> Option<&mut Pair> {
-        self.slots.get_mut(place.slot())?.get_mut(place.stream())
+        let slot = self.slots.get_mut(place.slot())?;
+        match place.stream().checked_sub(1) {
+            None => slot.first.as_mut(),
+            Some(other) => slot.others.get_mut(other),
+        }
     }
 
     /// The place of an address, if it is ours.

@@ -124,7 +124,12 @@ impl Worker {
     }
 
     fn read_port(&mut self, token: Token, now: Instant) {
-        self.relay.prefetch(token.place());
+        let place = token.place();
+        self.relay.prefetch_endpoint(place);
+        self.table.prefetch(place);
+        if let Some(through) = self.relay.prefetch_streams(place) {
+            self.table.prefetch(through);
+        }
         let Some(socket) = self.table.ready(token) else { return };
         let packets_max = socket.reads(self.turn, BURST_MAX);
         let (read, forwarded) = self.relay_packets(token, packets_max, now);
@@ -134,7 +139,7 @@ impl Worker {
             socket.found(read);
         }
         if forwarded && self.table.hears_everybody(token) {
-            self.shorten_the_way(token.place(), now);
+            self.shorten_the_way(place, now);
         }
     }
 

@@ -243,15 +243,20 @@ impl Relay {
         Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
     }
 
-    /// Asks for the memory that a packet of `port` will need.
-    pub fn prefetch(&self, port: PortId) {
-        let Some(endpoint) = self.slots.get(port.slot()).and_then(Option::as_ref) else { return };
-        let partner = endpoint.partner.and_then(|slot| self.slots.get(slot)?.as_ref());
-        for endpoint in [Some(endpoint), partner].into_iter().flatten() {
-            if let Some(stream) = endpoint.streams.get(port.stream()) {
-                prefetch(stream);
-            }
+    /// Asks for the memory where a packet of `port` will find its endpoint.
+    pub fn prefetch_endpoint(&self, port: PortId) {
+        if let Some(endpoint) = self.slots.get(port.slot()) {
+            prefetch(endpoint);
         }
+    }
+
+    /// Asks for what else it will need; the partner's port that it will most likely leave by.
+    pub fn prefetch_streams(&self, port: PortId) -> Option<PortId> {
+        let endpoint = self.slots.get(port.slot())?.as_ref()?;
+        prefetch(endpoint.streams.get(port.stream())?);
+        let slot = endpoint.partner?;
+        prefetch(self.slots.get(slot)?.as_ref()?.streams.get(port.stream())?);
+        Some(PortId::new(slot, port.stream(), port.component()))
     }
 
     /// Whom an RTP port listens to, once somebody was heard.

@@ -18,20 +18,33 @@ struct Payload {
 /// The payload types of one stream.
 #[derive(Debug)]
 pub struct Payloads {
+    /// The one that came last, which mostly comes next: what a packet needs to know of it, without a look into the list.
+    current: Option<Current>,
     /// By payload type: the place in `list`.
     index: [u8; 128],
     list: Vec<Payload>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    payload_type: PayloadType,
+    timing: Timing,
+    clock_rate: u32,
+    place: u8,
+    /// Not yet counted in the list.
+    packets: u64,
+}
+
 impl Default for Payloads {
     fn default() -> Self {
-        Self { index: [UNKNOWN; 128], list: Vec::new() }
+        Self { current: None, index: [UNKNOWN; 128], list: Vec::new() }
     }
 }
 
 impl Payloads {
     /// Takes what a new description says; what was counted before stays counted.
     pub fn negotiate(&mut self, names: &[PayloadName]) {
+        self.settle();
         self.index = [UNKNOWN; 128];
         for name in names {
             let Some(place) = self.index.get_mut(usize::from(name.payload_type)) else { continue };
@@ -57,21 +70,42 @@ impl Payloads {
 
     /// True if this payload type was negotiated.
     pub fn contains(&self, payload_type: PayloadType) -> bool {
-        self.index[usize::from(payload_type.as_u8())] != UNKNOWN
+        self.current.is_some_and(|current| current.payload_type == payload_type)
+            || self.index[usize::from(payload_type.as_u8())] != UNKNOWN
     }
 
     /// Counts a packet; its clock rate in Hz and timing, where known.
     pub fn count(&mut self, payload_type: PayloadType) -> Option<(u32, Timing)> {
-        let payload = self.list.get_mut(usize::from(self.index[usize::from(payload_type.as_u8())]))?;
-        payload.packets += 1;
-        Some((payload.name.clock_rate, payload.timing))
+        if self.current.is_none_or(|current| current.payload_type != payload_type) {
+            let place = self.index[usize::from(payload_type.as_u8())];
+            let payload = self.list.get(usize::from(place))?;
+            let (timing, clock_rate) = (payload.timing, payload.name.clock_rate);
+            self.settle();
+            self.current = Some(Current { payload_type, timing, clock_rate, place, packets: 0 });
+        }
+        let current = self.current.as_mut()?;
+        current.packets += 1;
+        Some((current.clock_rate, current.timing))
+    }
+
+    /// Counts in the list what has come of the current one.
+    fn settle(&mut self) {
+        if let Some(current) = self.current.take()
+            && let Some(payload) = self.list.get_mut(usize::from(current.place))
+        {
+            payload.packets += current.packets;
+        }
     }
 
     /// The codec most packets carried.
     pub fn most_used(&self) -> Option<&PayloadName> {
+        let packets = |(place, payload): &(usize, &Payload)| {
+            let current = self.current.filter(|current| usize::from(current.place) == *place);
+            payload.packets + current.map_or(0, |current| current.packets)
+        };
         // Among equals the first negotiated, which `max_by_key` finds from behind.
-        let most = self.list.iter().rev().max_by_key(|payload| payload.packets)?;
-        (most.packets > 0).then_some(&most.name)
+        let most = self.list.iter().enumerate().rev().max_by_key(packets)?;
+        (packets(&most) > 0).then_some(&most.1.name)
     }
 }
 
