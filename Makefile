@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: help run test bench deny docs setup-run setup-test
+.PHONY: help run test bench deny docs setup-run setup-test setup-bench
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -15,7 +15,7 @@ run: setup-run ## build in release and start the node with demo lines
 test: setup-test ## everything that CI runs: lints, unit, simulation, real programs
 	@scripts/test.sh
 
-bench: setup-test ## measure beside Kamailio; WHAT=calls or WHAT=registrations for one
+bench: setup-bench ## measure beside Kamailio and rtpengine; WHAT=calls or WHAT=relay for one
 	@cargo build --release --bin offhook
 	@bench/run.sh $(WHAT)
 
@@ -31,3 +31,6 @@ setup-run:
 
 setup-test:
 	@scripts/setup.sh test
+
+setup-bench:
+	@scripts/setup.sh bench

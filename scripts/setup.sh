@@ -11,7 +11,7 @@ need() { # need PROGRAM PACKAGE...
 
 need cc gcc libc6-dev
 need make make
-if [[ $what == test ]]; then
+if [[ $what == test || $what == bench ]]; then
     need sipp sip-tester
     need baresip baresip-core
     need tshark tshark
@@ -19,6 +19,9 @@ if [[ $what == test ]]; then
     [[ -e /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so || -e /usr/lib/aarch64-linux-gnu/kamailio/modules/tls.so ]] || packages+=(kamailio-tls-modules)
     need python3 python3
     need openssl openssl
+fi
+if [[ $what == bench ]]; then
+    need rtpengine rtpengine-daemon
 fi
 
 if ((${#packages[@]})); then
