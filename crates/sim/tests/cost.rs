@@ -82,8 +82,8 @@ fn assert_gives_back(bare: &mut Bare, one: fn(&mut Bare)) {
 fn a_call_takes_a_known_number_of_blocks_and_gives_all_back() {
     let mut bare = bare();
     let (blocks, octets) = cost_of(&mut bare, Bare::call);
-    assert!(blocks <= 118.0, "{blocks:.1} blocks per call");
-    assert!(octets <= 4_800.0, "{octets:.0} octets per call that has just ended");
+    assert!(blocks <= 107.0, "{blocks:.1} blocks per call");
+    assert!(octets <= 2_050.0, "{octets:.0} octets per call that has just ended");
     assert_gives_back(&mut bare, Bare::call);
 }
 
@@ -91,7 +91,7 @@ fn a_call_takes_a_known_number_of_blocks_and_gives_all_back() {
 fn a_registration_takes_a_known_number_of_blocks_and_gives_all_back() {
     let mut bare = bare();
     let (blocks, octets) = cost_of(&mut bare, Bare::registration);
-    assert!(blocks <= 19.0, "{blocks:.1} blocks per registration");
-    assert!(octets <= 1_650.0, "{octets:.0} octets per registration that has just ended");
+    assert!(blocks <= 17.0, "{blocks:.1} blocks per registration");
+    assert!(octets <= 820.0, "{octets:.0} octets per registration that has just ended");
     assert_gives_back(&mut bare, Bare::registration);
 }

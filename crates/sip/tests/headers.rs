@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use offhook_sip::{
-    header::{Contacts, HeaderError, HeaderName, Headers, Refresher},
+    header::{HeaderError, HeaderName, Headers, Refresher},
     message::Message,
 };
 
@@ -35,7 +35,8 @@ fn contacts_carry_flow_gruu_and_push_parameters() {
          +sip.instance=\"<urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6>\";pub-gruu=\"sip:a@b;gr=x\";temp-gruu=\"sip:t@b;gr\"\n\
          Contact: sip:b@c;expires=x;reg-id=0;q=7",
     );
-    let Contacts::List(contacts) = headers.contacts().unwrap() else { panic!() };
+    let contacts = headers.contacts().unwrap();
+    let contacts = contacts.as_slice();
     let [one, two] = contacts[..] else { panic!() };
     assert_eq!(
         (one.q(), one.expires(), one.reg_id(), one.is_outbound()),

@@ -239,11 +239,8 @@ fn contact(headers: &Headers) -> Result<Option<Box<str>>, DialogError> {
         return Ok(None);
     }
     match headers.contacts()? {
-        Contacts::List(list) => match list.as_slice() {
-            [contact] => Ok(Some(contact.name_addr.uri.into())),
-            _ => Err(DialogError::NoContact),
-        },
-        Contacts::Star => Err(DialogError::NoContact),
+        Contacts::One(Some(contact)) => Ok(Some(contact.name_addr.uri.into())),
+        _ => Err(DialogError::NoContact),
     }
 }
 

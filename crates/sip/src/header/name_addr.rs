@@ -278,8 +278,10 @@ pub(crate) fn q_value(text: &str) -> Option<u16> {
 pub enum Contacts<'a> {
     /// `Contact: *`: all bindings (RFC 3261 §10.2.2).
     Star,
-    /// The contacts in order; empty if there is no Contact header.
-    List(Vec<Contact<'a>>),
+    /// No Contact header, or one contact, as in all messages but a registrar's.
+    One(Option<Contact<'a>>),
+    /// Several contacts, in order.
+    Many(Vec<Contact<'a>>),
 }
 
 impl<'a> Contacts<'a> {
@@ -287,7 +289,8 @@ impl<'a> Contacts<'a> {
     pub fn as_slice(&self) -> &[Contact<'a>] {
         match self {
             Self::Star => &[],
-            Self::List(contacts) => contacts,
+            Self::One(contact) => contact.as_slice(),
+            Self::Many(contacts) => contacts,
         }
     }
 

@@ -101,25 +101,24 @@ impl Headers {
     /// Malformed, `*` beside others, or more than [`VALUES_MAX`].
     pub fn contacts(&self) -> Result<Contacts<'_>, HeaderError> {
         let malformed = HeaderError::Malformed(HeaderName::Contact);
-        let mut contacts = Vec::new();
-        let mut star = false;
-        for value in self.values(&HeaderName::Contact) {
-            if contacts.len() == VALUES_MAX {
-                return Err(HeaderError::TooMany(HeaderName::Contact));
+        let contact = |value| match value {
+            // Beside others it names no address.
+            "*" => Err(malformed),
+            _ => Ok(Contact { name_addr: NameAddr::parse(value).ok_or(malformed)? }),
+        };
+        let mut values = self.values(&HeaderName::Contact);
+        let (first, second) = (values.next(), values.next());
+        match (first, second) {
+            (Some("*"), None) => Ok(Contacts::Star),
+            (first, None) => Ok(Contacts::One(first.map(contact).transpose()?)),
+            (first, second) => {
+                let all = first.into_iter().chain(second).chain(values);
+                let contacts: Vec<_> = all.take(VALUES_MAX + 1).map(contact).collect::<Result<_, _>>()?;
+                if contacts.len() > VALUES_MAX {
+                    return Err(HeaderError::TooMany(HeaderName::Contact));
+                }
+                Ok(Contacts::Many(contacts))
             }
-            if star {
-                return Err(malformed);
-            }
-            if value == "*" {
-                star = true;
-            } else {
-                contacts.push(Contact { name_addr: NameAddr::parse(value).ok_or(malformed)? });
-            }
-        }
-        match (star, contacts.is_empty()) {
-            (true, true) => Ok(Contacts::Star),
-            (true, false) => Err(malformed),
-            (false, _) => Ok(Contacts::List(contacts)),
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) enum Role {
     InviteServer {
         machine: InviteServer,
         arrival: Arrival,
-        /// Kept until the first answer: a 100 is built from it.
-        invite: Option<Request>,
+        /// Kept until the first answer: a 100 is built from it. Boxed, because the place of an entry lies idle for 32 s.
+        invite: Option<Box<Request>>,
     },
     NonInviteServer {
         machine: NonInviteServer,

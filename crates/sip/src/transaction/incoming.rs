@@ -182,7 +182,7 @@ impl TransactionLayer {
             Method::Invite => Role::InviteServer {
                 machine: InviteServer::new(reliable, self.config.trying_after, now),
                 arrival,
-                invite: self.config.trying_after.map(|_| request.clone()),
+                invite: self.config.trying_after.map(|_| Box::new(request.clone())),
             },
             method => Role::NonInviteServer {
                 machine: NonInviteServer::new(reliable, &self.config.timers, now),

@@ -70,7 +70,10 @@ impl NonInviteServer {
             (Trying { .. } | Proceeding { .. }, Input::Respond(_, bytes)) => {
                 // Timer J; zero over a reliable transport.
                 let until = if self.reliable { now } else { now + timers.patience() };
-                (Completed { until, response: bytes.clone() }, Step::send(bytes))
+                // A copy: `bytes` is a piece of a buffer that other messages were written to, and would keep all of it, cold,
+                // for 32 s.
+                let response = Bytes::copy_from_slice(&bytes);
+                (Completed { until, response }, Step::send(bytes))
             }
             (Proceeding { answer_by, provisional }, Input::Request) => {
                 (Proceeding { answer_by, provisional: provisional.clone() }, Step::send(provisional))

@@ -41,17 +41,16 @@ impl Exchange {
                 now,
             );
         }
-        let tag = incoming.request.headers().to().ok().and_then(|to| to.tag().map(str::to_string));
-        match tag {
-            Some(tag) => self.request_in_dialog(incoming, &tag, now),
+        let end = incoming.request.headers().to().ok().and_then(|to| to.tag());
+        match end.map(|tag| self.services.owners.dialog(tag)) {
+            Some(end) => self.request_in_dialog(incoming, end, now),
             None => self.request_outside(incoming, now),
         }
     }
 
-    /// RFC 3261 §12.2.2.
-    fn request_in_dialog(&mut self, incoming: Incoming, tag: &str, now: Moment) {
+    /// RFC 3261 §12.2.2. `end` is the end of ours that its To tag names, if it names one.
+    fn request_in_dialog(&mut self, incoming: Incoming, end: Option<DialogEnd>, now: Moment) {
         use Method::{Bye, Info, Invite, Message, Options, Prack, Update};
-        let end = self.services.owners.dialog(tag);
         let Some(DialogEnd { call, leg, faces_caller }) = end else {
             self.refused(Refusal::Stray, incoming.flow, now);
             return self.answer(&incoming, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, &[], now);

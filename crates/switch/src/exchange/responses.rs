@@ -26,8 +26,8 @@ impl Exchange {
 
     /// A 2xx whose transaction is over: our ACK got lost (RFC 3261 §13.2.2.4).
     pub(super) fn stray_response(&mut self, response: &Response) {
-        let tag = response.headers().from().ok().and_then(|from| from.tag().map(str::to_string));
-        let end = tag.and_then(|tag| self.services.owners.dialog(&tag));
+        let tag = response.headers().from().ok().and_then(|from| from.tag());
+        let end = tag.and_then(|tag| self.services.owners.dialog(tag));
         if let Some(end) = end {
             self.with_call(end.call, |call, services| call.acknowledge_again(services, end.leg));
         }
@@ -59,8 +59,8 @@ impl Exchange {
 
     /// An ACK of a 2xx of ours.
     pub(super) fn ack(&mut self, ack: &Request, now: Moment) {
-        let tag = ack.headers().to().ok().and_then(|to| to.tag().map(str::to_string));
-        let end = tag.and_then(|tag| self.services.owners.dialog(&tag));
+        let tag = ack.headers().to().ok().and_then(|to| to.tag());
+        let end = tag.and_then(|tag| self.services.owners.dialog(tag));
         if let Some(end) = end.filter(|end| !end.faces_caller) {
             self.with_call(end.call, |call, services| call.handle_ack(services, end.leg, ack, now));
         }

@@ -113,8 +113,8 @@ impl<'a> Plan<'a> {
         let reach = Outbound::of(headers, &path);
         let action = match headers.contacts().map_err(|_| Fault::Malformed("a Contact is malformed"))? {
             Contacts::Star => remove_all(headers)?,
-            Contacts::List(contacts) if contacts.is_empty() => Action::Query,
-            Contacts::List(contacts) => Action::Change(read_changes(contacts, headers, reach, config)?),
+            contacts if contacts.as_slice().is_empty() => Action::Query,
+            contacts => Action::Change(read_changes(contacts.as_slice(), headers, reach, config)?),
         };
         Ok(Self {
             call_id,
@@ -178,7 +178,7 @@ fn remove_all<'a>(headers: &Headers) -> Result<Action<'a>, Fault> {
 }
 
 fn read_changes<'a>(
-    contacts: Vec<Contact<'a>>,
+    contacts: &[Contact<'a>],
     headers: &Headers,
     outbound: Outbound,
     config: &RegistrarConfig,
@@ -188,7 +188,7 @@ fn read_changes<'a>(
     }
     let default = default_lifetime(headers, config);
     let mut changes: Vec<Change<'a>> = Vec::with_capacity(contacts.len());
-    for contact in contacts {
+    for &contact in contacts {
         let change = read_change(contact, default, outbound, config)?;
         // The last word on a contact counts.
         changes.retain(|earlier| !earlier.identity().is(&change.identity()));

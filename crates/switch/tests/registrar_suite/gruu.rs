@@ -1,6 +1,6 @@
 //! RFC 5627: addresses of one device.
 
-use offhook_sip::{header::Contacts, message::Response, uri::Uri};
+use offhook_sip::{message::Response, uri::Uri};
 
 use crate::stage::{ANNA, Stage};
 
@@ -10,7 +10,8 @@ const PUBLIC: &str = "sip:101@example.org;gr=urn:uuid:f81d4fae-7dec-11d0-a765-00
 
 /// The public and the temporary GRUU of the only contact.
 fn gruus(answer: &Response) -> (Option<String>, Option<String>) {
-    let Ok(Contacts::List(contacts)) = answer.headers().contacts() else { panic!("a list") };
+    let contacts = answer.headers().contacts().expect("a list");
+    let contacts = contacts.as_slice();
     assert_eq!(contacts.len(), 1);
     (contacts[0].pub_gruu().map(Into::into), contacts[0].temp_gruu().map(Into::into))
 }
