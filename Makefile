@@ -20,7 +20,7 @@ bench: setup-bench ## measure beside Kamailio and rtpengine; WHAT=calls or WHAT=
 	@bench/run.sh $(WHAT)
 
 docs: ## write the reference pages anew from the types
-	@UPDATE_DOCS=1 cargo test --quiet -p offhook-switch -p offhook-node -p offhook-api -p offhook -- reference_page
+	@UPDATE_DOCS=1 cargo test --quiet -p offhook-switch -p offhook-node -p offhook-api -p offhook-load -p offhook -- reference_page
 
 deny: ## licences, bans and advisories of all libraries, by cargo-deny where it is installed
 	@cargo deny --version >/dev/null 2>&1 || { echo "cargo-deny is missing" >&2; echo "hint: cargo install --locked cargo-deny" >&2; exit 1; }

@@ -11,6 +11,7 @@ from pathlib import Path
 import load
 import process
 import relay as relays
+import tester
 from overload import Cage, Rush
 from report import ROOT, Report
 from servers import PASSWORD, Kamailio, Node
@@ -242,6 +243,12 @@ def overload(report):
             time.sleep(15)
 
 
+def load_tester(report):
+    """`offhook load` beside SIPp: CPU per call, highest rate on a core, memory per running call."""
+    with Bench(report) as bench:
+        tester.run(report, bench, int(setting("LOAD_RATE", "2000")))
+
+
 BENCHES = {
     "calls": calls,
     "registrations": registrations,
@@ -249,6 +256,7 @@ BENCHES = {
     "relay": relay,
     "start": start,
     "overload": overload,
+    "load": load_tester,
 }
 
 

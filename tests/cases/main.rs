@@ -5,6 +5,7 @@ mod built_in;
 mod hostile;
 mod kamailio_peer;
 mod lasting;
+mod load;
 mod looked_at;
 mod sipp_calls;
 mod transports;

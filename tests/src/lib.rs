@@ -10,6 +10,7 @@ pub mod baresip;
 pub mod capture;
 pub mod http;
 pub mod kamailio;
+pub mod load;
 pub mod lossy;
 pub mod node;
 pub mod ports;

@@ -65,23 +65,27 @@ impl AsRawFd for Alarm {
 
 /// What a watched descriptor is ready for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Readiness {
+pub struct Readiness {
     /// The key it was added with.
-    pub(crate) key: u64,
+    pub key: u64,
     /// A read will not block (or will report the error that is pending).
-    pub(crate) readable: bool,
+    pub readable: bool,
     /// A write will not block.
-    pub(crate) writable: bool,
+    pub writable: bool,
 }
 
 /// A level-triggered epoll instance.
 #[derive(Debug)]
-pub(crate) struct Poll {
+pub struct Poll {
     fd: OwnedFd,
 }
 
 impl Poll {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers are passed; the result is checked.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -91,8 +95,11 @@ impl Poll {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Watches `fd` for reading.
-    pub(crate) fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
+    /// Watches `fd` for reading. A descriptor that is closed is watched no more.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn add(&self, fd: RawFd, key: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, key, libc::EPOLLIN)
     }
 
@@ -102,7 +109,10 @@ impl Poll {
     }
 
     /// Watches `fd` for reading, and for writing while something waits to be written.
-    pub(crate) fn watch_writable(&self, fd: RawFd, key: u64, writable: bool) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn watch_writable(&self, fd: RawFd, key: u64, writable: bool) -> io::Result<()> {
         let interest = if writable { libc::EPOLLIN | libc::EPOLLOUT } else { libc::EPOLLIN };
         self.control(libc::EPOLL_CTL_MOD, fd, key, interest)
     }
@@ -116,7 +126,10 @@ impl Poll {
 
     /// Waits until something is ready or `timeout` is over (`None`: for ever) and puts what is ready into `ready`.
     /// A signal ends the wait early with nothing ready.
-    pub(crate) fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn wait(&self, timeout: Option<Duration>, ready: &mut Vec<Readiness>) -> io::Result<()> {
         ready.clear();
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_WAIT];
         let timeout_ms = timeout.map_or(-1, ceil_millis);

@@ -11,9 +11,9 @@ use std::{
     },
 };
 
-/// The bell. Clones ring the same one.
+/// A bell that ends a worker's sleep: its descriptor becomes readable. Clones ring the same one.
 #[derive(Clone, Debug)]
-pub(crate) struct Bell(Arc<Inner>);
+pub struct Bell(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -23,12 +23,16 @@ struct Inner {
 }
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A silent bell.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new() -> io::Result<Self> {
         Ok(Self(Arc::new(Inner { eventfd: crate::poll::eventfd()?, ringing: AtomicBool::new(false) })))
     }
 
     /// Wakes the worker. Call it after what it shall find is in the channel.
-    pub(crate) fn ring(&self) {
+    pub fn ring(&self) {
         if !self.0.ringing.swap(true, Ordering::SeqCst) {
             // Fails only if the counter would overflow, and then the bell rings already.
             let _ = (&self.0.eventfd).write(&1u64.to_ne_bytes());
@@ -36,7 +40,7 @@ impl Bell {
     }
 
     /// Called by the worker before it empties its channels: whatever is put there later rings again.
-    pub(crate) fn hear(&self) {
+    pub fn hear(&self) {
         let _ = (&self.0.eventfd).read(&mut [0; 8]);
         self.0.ringing.store(false, Ordering::SeqCst);
     }

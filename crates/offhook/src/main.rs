@@ -20,12 +20,30 @@ use failure::Failure;
 fn main() -> ExitCode {
     // Two crates below could each bring a provider; rustls refuses to guess between them.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    // Its options are SIPp's: one dash, long names. clap reads no such thing.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == "load") {
+        return load(arguments.collect());
+    }
     let cli = Cli::try_parse().unwrap_or_else(|error| cli::refuse(&error));
+    if let Command::Load { arguments } = cli.command {
+        return load(arguments);
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::error(&failure);
             failure.exit_code()
+        }
+    }
+}
+
+fn load(arguments: Vec<std::ffi::OsString>) -> ExitCode {
+    match offhook_load::run::main(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(refusal) => {
+            output::note(&format!("error: {refusal}"));
+            ExitCode::from(refusal.code)
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     ptr,
 };
 
-use super::{Outgoing, sockaddr};
+use super::sockaddr;
 
 /// Datagrams per system call. More would keep what came first waiting for what came last.
 pub(super) const BATCH: usize = 32;
@@ -20,6 +20,14 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; 64]);
+
+/// A datagram that leaves.
+pub(super) struct Leaving<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) remote: SocketAddr,
+    /// The source address it shall carry; `None` lets the kernel choose.
+    pub(super) source: Option<IpAddr>,
+}
 
 /// One received datagram, in place.
 pub(crate) struct Datagram<'a> {
@@ -92,7 +100,7 @@ impl ReceiveBatch {
 }
 
 /// Sends the first of `outgoing` (at most [`BATCH`]) and returns how many the kernel took; an error is that of the first.
-pub(super) fn send<'a>(fd: RawFd, outgoing: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize> {
+pub(super) fn send<'a>(fd: RawFd, outgoing: impl Iterator<Item = Leaving<'a>>) -> io::Result<usize> {
     let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
     let mut names = [sockaddr::empty(); BATCH];
     let mut controls = [Control([0; 64]); BATCH];

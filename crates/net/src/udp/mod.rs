@@ -1,6 +1,7 @@
 //! UDP listeners: bound once, read and written in batches.
 
 mod batch;
+mod open;
 mod options;
 mod sockaddr;
 mod socket;
@@ -10,7 +11,8 @@ use std::{io, net::SocketAddr};
 use offhook_sip::transport::{ListenerId, Transport};
 
 pub(crate) use batch::{Datagram, ReceiveBatch};
-pub(crate) use socket::{Flushed, Outgoing, UdpSocket};
+pub use open::{DatagramBatch, DatagramSocket};
+pub(crate) use socket::{Flushed, UdpSocket};
 
 /// CS3, which RFC 4594 §4.1 gives to signalling, as a 6-bit code point.
 pub const DSCP_SIGNALLING: u8 = 24;

@@ -32,6 +32,12 @@ pub(super) fn received_last(socket: &Socket) -> Option<Duration> {
     (result == 0 && nanos < 1_000_000_000).then(|| Duration::new(seconds, nanos))
 }
 
+/// Asks for a send buffer of `bytes`, as [`receive_buffer`] does for the other direction.
+pub(super) fn send_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+    let size = i32::try_from(bytes).unwrap_or(i32::MAX);
+    set(socket, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, size).or_else(|_| socket.set_send_buffer_size(bytes))
+}
+
 fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the pointer and length are those of `value`, which lives through the call.
     let result = unsafe {

@@ -32,6 +32,12 @@ pub(crate) struct Outgoing {
     pub(crate) token: Option<u64>,
 }
 
+impl Outgoing {
+    fn leaving(&self) -> batch::Leaving<'_> {
+        batch::Leaving { bytes: &self.bytes, remote: self.remote, source: self.source }
+    }
+}
+
 /// What became of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flushed {
@@ -142,7 +148,8 @@ impl UdpSocket {
         failed: &mut dyn FnMut(u64, TransmitError),
     ) -> Flushed {
         while !self.queue.is_empty() {
-            match batch::send(self.as_raw_fd(), self.queue.iter().take(batch::BATCH)) {
+            let leaving = self.queue.iter().take(batch::BATCH).map(Outgoing::leaving);
+            match batch::send(self.as_raw_fd(), leaving) {
                 Ok(sent) => {
                     counters.udp_sent.add(sent as u64);
                     let bytes: usize = self.queue.drain(..sent).map(|datagram| datagram.bytes.len()).sum();

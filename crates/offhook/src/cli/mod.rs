@@ -4,7 +4,7 @@ mod live;
 mod node;
 mod site;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +39,14 @@ Environment:
                  data directory is read
   RUST_LOG       what `serve` logs, for example `info` or `offhook_switch=debug`";
 
+/// The page of `load` itself is made from SIPp's options (offhook_load::run::table).
+const LOAD_HELP: &str = "\
+Examples:
+  offhook load -sn uas -p 5070
+  offhook load 127.0.0.1:5070 -r 50 -m 500
+  offhook load 10.0.0.5 -sf register.xml -inf users.csv -m 1000
+  offhook load --help";
+
 /// A SIP exchange: register phones, connect calls, keep exact records.
 #[derive(Debug, Parser)]
 #[command(name = "offhook", version, after_help = AFTER_HELP, max_term_width = 80)]
@@ -61,6 +69,13 @@ pub enum Command {
     Serve(ServeArgs),
     /// Try the running node: two built-in phones call each other
     Try(TryArgs),
+    /// Make calls with SIPp's scenarios and see whether they succeed
+    #[command(disable_help_flag = true, after_help = LOAD_HELP)]
+    Load {
+        /// HOST[:PORT] and SIPp's options; `offhook load --help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Add, change, list and remove lines
     #[command(subcommand)]
     Line(LineCommand),

@@ -48,7 +48,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Drain => drain(&client).await,
         Command::Try(args) => crate::try_call::run(&config, url, &args).await,
         // Handled before: they need no node, or another way to it.
-        Command::Serve(_) | Command::Config(_) | Command::Token(_) => Ok(()),
+        Command::Serve(_) | Command::Config(_) | Command::Token(_) | Command::Load { .. } => Ok(()),
     }
 }
 

@@ -1,0 +1,233 @@
+//! SIPp's options: all of them, with what becomes of each.
+
+/// What an option takes and what becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No value.
+    Flag,
+    /// One value.
+    Value,
+    /// Two values.
+    Pair,
+    /// Taken with so many values and passed over, for the reason in its help.
+    Idle(usize),
+    /// Refused, for the reason in its help.
+    Refused,
+}
+
+/// An option.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// With its dash.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// One line of help, or the reason.
+    pub help: &'static str,
+}
+
+const fn row(name: &'static str, kind: Kind, help: &'static str) -> Row {
+    Row { name, kind, help }
+}
+
+use Kind::{Flag, Idle, Pair, Refused, Value};
+
+const NO_SCTP: &str = "SCTP is not supported";
+const NO_WATCHDOG: &str = "no effect: there is no watchdog, deadlines are kept to the millisecond";
+const NO_MEDIA: &str = "media is not supported yet";
+
+/// All options, in the order of the help.
+pub const OPTIONS: &[Row] = &[
+    row("-sn", Value, "run a built-in scenario; default uac"),
+    row("-sf", Value, "run the scenario in this file"),
+    row("-sd", Value, "print a built-in scenario and end"),
+    row("-oocsn", Value, "built-in scenario for requests of no call"),
+    row("-oocsf", Value, "scenario file for requests of no call"),
+    row("-t", Value, "transport: u1 un t1 tn; default u1"),
+    row("-i", Value, "address of ours, for Contact, Via and From"),
+    row("-p", Value, "port of ours; default 5060 or the next free one"),
+    row("-bind_local", Flag, "take and send messages at that address only"),
+    row("-rsa", Value, "send to HOST[:PORT] instead of the remote host"),
+    row("-max_socket", Value, "most sockets at once, for un and tn; default 50000"),
+    row("-m", Value, "end after so many calls"),
+    row("-r", Value, "calls per period; default 10"),
+    row("-rp", Value, "the period; default 1000 ms"),
+    row("-l", Value, "most calls at once; default 3 times rate and length"),
+    row("-users", Value, "keep so many calls running, instead of a rate"),
+    row("-rate_increase", Value, "raise the rate by so much every -rate_interval"),
+    row("-rate_interval", Value, "seconds; default the value of -fd"),
+    row("-rate_max", Value, "end when the rate reaches this"),
+    row("-no_rate_quit", Flag, "do not end at -rate_max"),
+    row("-rate_scale", Value, "what the keys + - * / change the rate by; default 1"),
+    row("-d", Value, "length of pauses without a length, ms"),
+    row("-s", Value, "user of the Request-URI; default service"),
+    row("-au", Value, "user name for authentication; default that of -s"),
+    row("-ap", Value, "password for authentication; default password"),
+    row("-auth_uri", Value, "URI for authentication; default that of the remote host"),
+    row("-inf", Value, "injection file; may be repeated"),
+    row("-infindex", Pair, "index a field of an injection file"),
+    row("-ip_field", Refused, "-t ui is not supported"),
+    row("-key", Pair, "a keyword and its value"),
+    row("-set", Pair, "a global variable and its value"),
+    row("-base_cseq", Value, "first CSeq number less one; default 0"),
+    row("-cid_str", Value, "form of Call-IDs; default %u-%p@%s"),
+    row("-aa", Flag, "answer INFO, NOTIFY, OPTIONS and UPDATE with 200"),
+    row("-nd", Flag, "none of the default behaviours"),
+    row("-default_behaviors", Value, "all, none, bye, abortunexp, pingreply; - before one takes it away"),
+    row("-pause_msg_ign", Flag, "pass over what comes during a pause"),
+    row("-callid_slash_ign", Flag, "a /// in a Call-ID means nothing"),
+    row("-deadcall_wait", Value, "how long ended calls are remembered; default 33 s"),
+    row("-nr", Flag, "no retransmission"),
+    row("-max_retrans", Value, "most retransmissions; default 5 for INVITE, 7 for others"),
+    row("-max_invite_retrans", Value, "the same, for INVITE only"),
+    row("-max_non_invite_retrans", Value, "the same, for others only"),
+    row("-T2", Value, "longest time between retransmissions, ms; default 4000"),
+    row("-rtcheck", Value, "full or loose: how a repetition is known"),
+    row("-lost", Value, "percentage of messages that are thrown away"),
+    row("-recv_timeout", Value, "how long a recv waits, ms; default for ever"),
+    row("-send_timeout", Idle(1), "no effect: what cannot be sent at once fails its call"),
+    row("-timeout", Value, "end after this time, in seconds unless it says otherwise"),
+    row("-timeout_error", Flag, "reaching -timeout is a failure"),
+    row("-dynamicStart", Value, "first [dynamic_id]; default 10000"),
+    row("-dynamicMax", Value, "last [dynamic_id]; default 12000"),
+    row("-dynamicStep", Value, "step of [dynamic_id]; default 4"),
+    row("-mi", Value, "address for media, [media_ip]; default that of -i"),
+    row("-mp", Value, "port for media, [media_port]; default 6000"),
+    row("-3pcc", Value, "HOST:PORT of the twin: connects if the scenario sends first, else listens"),
+    row("-master", Refused, "extended 3PCC is not supported yet"),
+    row("-slave", Refused, "extended 3PCC is not supported yet"),
+    row("-slave_cfg", Refused, "extended 3PCC is not supported yet"),
+    row("-f", Value, "seconds between reports on the screen; default 1"),
+    row("-fd", Value, "seconds between lines of -trace_stat; default 60"),
+    row("-trace_stat", Flag, "statistics, NAME_PID_.csv"),
+    row("-stf", Value, "name of that file"),
+    row("-stat_delimiter", Value, "what stands between its columns; default ;"),
+    row("-trace_counts", Flag, "counts of each message, NAME_PID_counts.csv"),
+    row("-trace_rtt", Flag, "all response times, NAME_PID_rtt.csv"),
+    row("-rtt_freq", Idle(1), "no effect: response times are written every second"),
+    row("-trace_screen", Flag, "screens at the end, NAME_PID_screens.log"),
+    row("-screen_file", Value, "name of that file"),
+    row("-screen_overwrite", Value, "false appends to it"),
+    row("-trace_msg", Flag, "messages, NAME_PID_messages.log"),
+    row("-message_file", Value, "name of that file"),
+    row("-message_overwrite", Value, "false appends to it"),
+    row("-trace_shortmsg", Flag, "messages, a line each, NAME_PID_shortmessages.log"),
+    row("-shortmessage_file", Value, "name of that file"),
+    row("-shortmessage_overwrite", Value, "false appends to it"),
+    row("-trace_err", Flag, "errors, NAME_PID_errors.log"),
+    row("-error_file", Value, "name of that file"),
+    row("-error_overwrite", Value, "false appends to it"),
+    row("-trace_error_codes", Flag, "codes of unexpected responses, NAME_PID_error_codes.log"),
+    row("-trace_logs", Flag, "lines of <log>, NAME_PID_logs.log"),
+    row("-log_file", Value, "name of that file"),
+    row("-log_overwrite", Value, "false appends to it"),
+    row("-bg", Flag, "in the background; prints the process"),
+    row("-nostdin", Flag, "take no keys"),
+    row("-sleep", Value, "seconds to wait before the start"),
+    row("-v", Flag, "print the version and end"),
+    row("-h", Flag, "print this and end"),
+    row("-help", Flag, "print this and end"),
+    row("-buff_size", Value, "buffer of sockets, bytes; default 4 MiB"),
+    row("-skip_rlimit", Idle(0), "no effect: the limit of open files is not touched"),
+    row("-timer_resol", Idle(1), "no effect: time is kept to the millisecond"),
+    row("-max_recv_loops", Idle(1), "no effect: reading and calls take turns"),
+    row("-max_sched_loops", Idle(1), "no effect: reading and calls take turns"),
+    row("-watchdog_interval", Idle(1), NO_WATCHDOG),
+    row("-watchdog_reset", Idle(1), NO_WATCHDOG),
+    row("-watchdog_minor_threshold", Idle(1), NO_WATCHDOG),
+    row("-watchdog_major_threshold", Idle(1), NO_WATCHDOG),
+    row("-watchdog_major_maxtriggers", Idle(1), NO_WATCHDOG),
+    row("-watchdog_minor_maxtriggers", Idle(1), NO_WATCHDOG),
+    row("-sendbuffer_warn", Idle(1), "no effect: a full send buffer is waited for"),
+    row("-ci", Idle(1), "no effect: there is no control socket"),
+    row("-cp", Idle(1), "no effect: there is no control socket; keys and signals are"),
+    row("-ringbuffer_files", Refused, "log files are not rotated"),
+    row("-ringbuffer_size", Refused, "log files are not rotated"),
+    row("-max_log_size", Refused, "log files are not cut"),
+    row("-periodic_rtd", Refused, "ranges of response times are cumulated only"),
+    row("-trace_calldebug", Refused, "use -trace_err and -trace_msg"),
+    row("-calldebug_file", Refused, "use -trace_err and -trace_msg"),
+    row("-calldebug_overwrite", Refused, "use -trace_err and -trace_msg"),
+    row("-max_reconnect", Refused, "broken connections are not opened again yet"),
+    row("-reconnect_close", Refused, "broken connections are not opened again yet"),
+    row("-reconnect_sleep", Refused, "broken connections are not opened again yet"),
+    row("-tdmmap", Refused, "TDM circuits are not supported"),
+    row("-plugin", Refused, "plugins are not supported"),
+    row("-rtp_echo", Refused, NO_MEDIA),
+    row("-mb", Refused, NO_MEDIA),
+    row("-rtp_payload", Refused, NO_MEDIA),
+    row("-rtp_threadtasks", Refused, NO_MEDIA),
+    row("-rtp_buffsize", Refused, NO_MEDIA),
+    row("-min_rtp_port", Refused, NO_MEDIA),
+    row("-max_rtp_port", Refused, NO_MEDIA),
+    row("-multihome", Refused, NO_SCTP),
+    row("-heartbeat", Refused, NO_SCTP),
+    row("-assocmaxret", Refused, NO_SCTP),
+    row("-pathmaxret", Refused, NO_SCTP),
+    row("-pmtu", Refused, NO_SCTP),
+    row("-gracefulclose", Refused, NO_SCTP),
+    row("-tls_cert", Refused, "TLS is not supported yet"),
+    row("-tls_key", Refused, "TLS is not supported yet"),
+    row("-tls_ca", Refused, "TLS is not supported yet"),
+    row("-tls_crl", Refused, "TLS is not supported yet"),
+    row("--allow-public", Flag, "call hosts outside loopback and private ranges"),
+    row("--workers", Value, "threads that run calls; default one per core"),
+    row("--require", Value, "a threshold, such as 'failed == 0' or 'rtd1.p99 < 50ms'; may be repeated"),
+    row("--json", Value, "write the results as JSON to this file"),
+    row("--junit", Value, "write the verdict as JUnit XML to this file"),
+    row("--help", Flag, "print this and end"),
+];
+
+/// The option of that name.
+pub fn find(name: &str) -> Option<&'static Row> {
+    OPTIONS.iter().find(|row| row.name == name)
+}
+
+/// What `offhook load --help` prints.
+pub fn help() -> String {
+    let mut text = String::from(HEAD);
+    for (title, wanted) in [
+        ("Options:", (|kind| matches!(kind, Flag | Value | Pair)) as fn(Kind) -> bool),
+        ("Options of SIPp's that are taken and have no effect:", |kind| matches!(kind, Idle(_))),
+        ("Options of SIPp's that are refused:", |kind| kind == Refused),
+    ] {
+        text += &format!("\n{title}\n");
+        for row in OPTIONS.iter().filter(|row| wanted(row.kind)) {
+            text += &format!("  {:<24} {}\n", row.name, row.help);
+        }
+    }
+    text + FOOT
+}
+
+const HEAD: &str = "\
+Make calls with SIPp's scenarios and see whether they succeed
+
+Usage: offhook load [HOST[:PORT]] [OPTIONS]
+
+Options are SIPp's. Times may have a unit: 500ms, 20s, 2m, 1h.
+
+Examples:
+  offhook load -sn uas -p 5070              answer calls
+  offhook load 127.0.0.1:5070 -r 50 -m 500  call there, 50 a second, 500 in all
+  offhook load 10.0.0.5 -sf register.xml -inf users.csv -m 1000
+  offhook load -sd uac > mine.xml           start a scenario of your own
+  offhook load 10.0.0.5 -m 100 --require 'failed == 0' --json result.json
+";
+
+const FOOT: &str = "
+Keys: + - change the rate by 1, * / by 10, p pauses, q ends when calls have
+ended (twice: at once), 1 2 3 choose the screen.
+Signals: USR1 is q, USR2 writes the screens to their file, INT and TERM end
+calls with BYE or CANCEL, then the run.
+
+Exit codes:
+    0  all calls succeeded
+    1  a call failed, or a threshold does not hold
+   97  ended by a scenario's stop_now, or by -timeout
+   99  no calls were made
+  254  an address or port cannot be bound
+  255  anything else: options, scenario, injection file
+
+Only hosts in loopback and private ranges are called, unless --allow-public is
+given: a load test of somebody else's exchange is an attack.
+";

@@ -1,0 +1,18 @@
+//! Scenarios: SIPp's XML, read, checked and made ready to run.
+
+mod actions;
+pub mod built_in;
+mod elements;
+pub mod ere;
+pub mod fault;
+pub mod keyword;
+pub mod model;
+pub mod pause;
+pub mod read;
+pub mod template;
+pub mod variables;
+pub mod xml;
+
+pub use fault::{Fault, Place};
+pub use model::Scenario;
+pub use read::{Known, read};

@@ -1,0 +1,133 @@
+//! A UDP socket without a worker around it, for programs with a loop of their own: read and written in batches too.
+
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::{batch, batch::Leaving, batch::ReceiveBatch, options};
+
+/// Buffers to receive into; one serves any number of sockets.
+pub struct DatagramBatch(ReceiveBatch);
+
+impl DatagramBatch {
+    /// 2 MiB of address space, of which only touched pages are memory.
+    pub fn new() -> Self {
+        Self(ReceiveBatch::new())
+    }
+}
+
+impl Default for DatagramBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for DatagramBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DatagramBatch")
+    }
+}
+
+/// A bound, non-blocking UDP socket.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    socket: Socket,
+    bound: SocketAddr,
+}
+
+impl DatagramSocket {
+    /// Datagrams that one call of [`DatagramSocket::send`] takes at most.
+    pub const BATCH: usize = batch::BATCH;
+
+    /// Binds to `address`; port 0 takes a free one. With `shared` others may bind to it too. The kernel is asked to hold
+    /// `buffer_bytes` in each direction and may give less.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind(address: SocketAddr, shared: bool, buffer_bytes: usize) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        socket.set_nonblocking(true)?;
+        if shared {
+            socket.set_reuse_port(true)?;
+        }
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        options::receive_buffer(&socket, buffer_bytes)?;
+        options::send_buffer(&socket, buffer_bytes)?;
+        socket.bind(&address.into())?;
+        let bound = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Self { socket, bound })
+    }
+
+    /// Where it is bound, with the real port.
+    pub const fn bound(&self) -> SocketAddr {
+        self.bound
+    }
+
+    /// Reads what waits, at most a batch, without blocking. Returns whether more may wait.
+    ///
+    /// # Errors
+    /// What the operating system says; the error is then off the socket.
+    pub fn receive(
+        &self,
+        batch: &mut DatagramBatch,
+        deliver: &mut dyn FnMut(&[u8], SocketAddr),
+    ) -> io::Result<bool> {
+        batch.0.receive(self.as_raw_fd(), &mut |datagram| {
+            if !datagram.truncated {
+                deliver(datagram.bytes, datagram.remote);
+            }
+        })
+    }
+
+    /// Sends the first of `datagrams`, at most [`DatagramSocket::BATCH`], and returns how many the kernel took.
+    ///
+    /// # Errors
+    /// That of the first one; `WouldBlock` if the kernel's buffer is full.
+    pub fn send<'a>(&self, datagrams: impl Iterator<Item = (&'a [u8], SocketAddr)>) -> io::Result<usize> {
+        let leaving = datagrams.map(|(bytes, remote)| Leaving { bytes, remote, source: None });
+        batch::send(self.as_raw_fd(), leaving.take(batch::BATCH))
+    }
+}
+
+impl AsRawFd for DatagramSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_goes_from_one_socket_to_another() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (one, other) = (
+            DatagramSocket::bind(any, false, 1 << 20).expect("it binds"),
+            DatagramSocket::bind(any, false, 1 << 20).expect("it binds"),
+        );
+        let texts: Vec<String> = (0..40).map(|number| format!("datagram {number}")).collect();
+        let mut left = texts.as_slice();
+        while !left.is_empty() {
+            let sent = one.send(left.iter().map(|text| (text.as_bytes(), other.bound()))).expect("it sends");
+            left = &left[sent..];
+        }
+        let mut batch = DatagramBatch::new();
+        let mut received = Vec::new();
+        // Loopback delivers before sendmmsg returns.
+        while other
+            .receive(&mut batch, &mut |bytes, from| {
+                assert_eq!(from, one.bound());
+                received.push(String::from_utf8_lossy(bytes).into_owned());
+            })
+            .expect("it receives")
+        {}
+        assert_eq!(received, texts);
+    }
+}

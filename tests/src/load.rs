@@ -1,0 +1,176 @@
+//! Callers and callees from the same scenario file, each played by SIPp or by `offhook load`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::{node::binary, ports, process::Running, wait};
+
+/// Who plays a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Player {
+    /// Debian's SIPp.
+    Sipp,
+    /// `offhook load`.
+    Ours,
+}
+
+/// A caller and a callee: files of `tests/scenarios/load`, or `-sn NAME`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// Who calls.
+    pub caller: &'static str,
+    /// Who answers.
+    pub callee: &'static str,
+    /// More arguments, of both.
+    pub arguments: &'static [&'static str],
+    /// Calls.
+    pub calls: u32,
+    /// The callee never ends by itself.
+    pub callee_stays: bool,
+}
+
+/// What came of a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exit codes of caller and callee; `None` if it stays.
+    pub codes: (Option<i32>, Option<i32>),
+    /// What the caller sent and received: direction, CSeq, method or code; those of one call in order, calls one by one.
+    pub flow: Vec<String>,
+    /// Counts of each step that are not zero, caller's and callee's.
+    pub counts: [BTreeMap<String, String>; 2],
+    /// Lines of `<log>`, caller's and callee's; ports and processes left out.
+    pub logs: [Vec<String>; 2],
+}
+
+/// The injection file of all pairs.
+const USERS: &str = "SEQUENTIAL\nalice;schmo\nbob;2\n";
+
+impl Pair {
+    /// A pair without more arguments, one call.
+    pub const fn new(caller: &'static str, callee: &'static str) -> Self {
+        Self { caller, callee, arguments: &[], calls: 1, callee_stays: false }
+    }
+
+    /// Plays it.
+    pub fn play(self, caller: Player, callee: Player, transport: &str) -> Outcome {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let callee_port = ports::free();
+        let mut answering =
+            self.start(callee, self.callee, "callee", &directory, callee_port, None, transport);
+        let up = wait::within(wait::PATIENCE, || {
+            (ports::is_open(callee_port) || !answering.is_running()).then_some(())
+        });
+        assert!(up.is_some(), "{callee:?} {} does not listen: {}", self.callee, answering.output());
+        let caller_port = ports::free();
+        let mut calling =
+            self.start(caller, self.caller, "caller", &directory, caller_port, Some(callee_port), transport);
+        let ended = calling.wait(wait::PATIENCE * 3);
+        let caller_code = ended.and_then(|status| status.code());
+        assert!(ended.is_some(), "{caller:?} {} does not end: {}", self.caller, calling.output());
+        let callee_code = if self.callee_stays {
+            answering.terminate();
+            None
+        } else {
+            answering.wait(wait::PATIENCE * 3).and_then(|status| status.code())
+        };
+        let plain = |text: String| {
+            [calling.id(), answering.id(), u32::from(caller_port), u32::from(callee_port)]
+                .iter()
+                .fold(text, |text, number| text.replace(&number.to_string(), "#"))
+        };
+        let logs = ["caller", "callee"].map(|role| {
+            let text = fs::read_to_string(directory.path().join(role).join("logs")).unwrap_or_default();
+            plain(text).lines().map(str::to_string).collect()
+        });
+        let mut flow = flow(&directory.path().join("caller/short"));
+        if caller_code != Some(0) {
+            // It may be gone before it hears the answer to what ended the call.
+            let last = flow.iter().rposition(|line| line.starts_with('S')).map_or(0, |last| last + 1);
+            flow.truncate(last);
+        }
+        Outcome {
+            codes: (caller_code, callee_code),
+            flow,
+            counts: ["caller", "callee"].map(|role| counts(&directory.path().join(role))),
+            logs,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call for each role")]
+    fn start(
+        self,
+        player: Player,
+        scenario: &str,
+        role: &str,
+        directory: &TempDir,
+        port: u16,
+        remote: Option<u16>,
+        transport: &str,
+    ) -> Running {
+        let home = directory.path().join(role);
+        fs::create_dir(&home).expect("a directory");
+        fs::write(home.join("users.csv"), USERS).expect("a file");
+        let mut command = match player {
+            Player::Sipp => Command::new("sipp"),
+            Player::Ours => {
+                let mut command = Command::new(binary());
+                command.arg("load");
+                command
+            }
+        };
+        command.current_dir(&home).args(scenario_arguments(scenario));
+        command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport]);
+        command.args(["-m", &self.calls.to_string(), "-nostdin", "-timeout", "30s", "-timeout_error"]);
+        command.args(["-cp", &ports::free().to_string(), "-inf", "users.csv", "-infindex", "users.csv", "0"]);
+        command.args(["-trace_shortmsg", "-shortmessage_file", "short", "-trace_logs", "-log_file", "logs"]);
+        command.args(["-trace_counts", "-trace_err", "-error_file", "errors"]).args(self.arguments);
+        if let Some(remote) = remote {
+            command.arg(format!("127.0.0.1:{remote}"));
+        }
+        Running::start(role, command, directory.path())
+    }
+}
+
+fn scenario_arguments(name: &str) -> Vec<String> {
+    match name.strip_prefix("-sn ") {
+        Some(name) => vec!["-sn".into(), name.into()],
+        None => {
+            let path =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(format!("{name}.xml"));
+            vec!["-sf".into(), path.display().to_string()]
+        }
+    }
+}
+
+/// The lines of `-trace_shortmsg`: date, time, seconds, direction, Call-ID, CSeq, start line.
+fn flow(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut calls: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [_, _, _, direction, id, cseq, start] = cells.as_slice() else { continue };
+        let word = start.split(' ').nth(usize::from(start.starts_with("SIP/"))).unwrap_or_default();
+        calls.entry((*id).into()).or_default().push(format!("{direction} {cseq} {word}"));
+    }
+    let mut flows: Vec<_> = calls.into_values().collect();
+    flows.sort();
+    flows.concat()
+}
+
+/// The last line of `-trace_counts`, without the times and the zeros.
+fn counts(home: &Path) -> BTreeMap<String, String> {
+    let is_it = |path: &PathBuf| path.to_string_lossy().ends_with("_counts.csv");
+    let mut files = fs::read_dir(home).expect("the directory is there").flatten().map(|entry| entry.path());
+    let text = files.find(is_it).and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    let mut lines = text.lines();
+    let header = lines.next().unwrap_or_default().split(';');
+    let last = lines.next_back().unwrap_or_default().split(';');
+    let cells = header.zip(last).skip(2).filter(|(name, count)| !name.is_empty() && *count != "0");
+    cells.map(|(name, count)| (name.into(), count.into())).collect()
+}
