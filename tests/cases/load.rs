@@ -106,7 +106,7 @@ fn what_is_wrong_with_a_scenario_is_told_with_its_place() {
         ("<scenario>\n <recv reponse=\"200\"/>\n</scenario>".to_string(), ":2:2:", "<recv> needs"),
         (
             "<scenario>\n <recv response=\"200\" optionl=\"true\"/>\n</scenario>".into(),
-            ":2:22:",
+            ":2:23:",
             "`optional`",
         ),
         ("<scenario>\n <snd/>\n</scenario>".into(), ":2:2:", "`send`"),

@@ -45,6 +45,7 @@ Examples:
   offhook load -sn uas -p 5070
   offhook load 127.0.0.1:5070 -r 50 -m 500
   offhook load 10.0.0.5 -sf register.xml -inf users.csv -m 1000
+  offhook load 10.0.0.5 -m 600 --require 'failed == 0' --junit load.xml
   offhook load --help";
 
 /// A SIP exchange: register phones, connect calls, keep exact records.
