@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian machine: a C compiler for the two C libraries inside (SQLite, AWS-LC), and for
+# Installs what is missing on a Debian machine: a C compiler and CMake for the C libraries inside (SQLite, AWS-LC, Opus), and for
 # the tests the real programs they talk to. Says what it does; does nothing when all is there.
 set -euo pipefail
 
@@ -11,12 +11,14 @@ need() { # need PROGRAM PACKAGE...
 
 need cc gcc libc6-dev
 need make make
+need cmake cmake
 if [[ $what == test || $what == bench ]]; then
     need sipp sip-tester
     need baresip baresip-core
     need tshark tshark
     need kamailio kamailio
     [[ -e /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so || -e /usr/lib/aarch64-linux-gnu/kamailio/modules/tls.so ]] || packages+=(kamailio-tls-modules)
+    need ffmpeg ffmpeg
     need python3 python3
     need openssl openssl
 fi

@@ -1,4 +1,4 @@
-//! Sound as numbers: G.711, tones, levels.
+//! Sound as numbers: codecs, sample rates, what to play for a lost packet, tones, levels.
 //!
 //! Samples are linear PCM, `i16`, one channel. Levels are in dBm0 ([`Dbm0`]), the unit of telephony: a sine whose peaks
 //! just reach full scale has +3.17 dBm0.
@@ -19,12 +19,20 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod concealment;
 mod detector;
 mod g711;
+mod g722;
 mod level;
+mod resample;
 mod tone;
+pub mod voice;
 
+pub use concealment::Concealment;
 pub use detector::{ToneDetector, ToneReading};
 pub use g711::G711;
+pub use g722::{G722Decoder, G722Encoder};
 pub use level::{Dbm0, LevelMeter};
+pub use resample::Resampler;
 pub use tone::ToneGenerator;
+pub use voice::{Decoder, Encoder, OpusWishes, VoiceCodec};
