@@ -8,4 +8,5 @@ mod lasting;
 mod load;
 mod looked_at;
 mod sipp_calls;
+mod transcoding;
 mod transports;

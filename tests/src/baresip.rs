@@ -49,17 +49,34 @@ impl Baresip {
         answers: bool,
         parameters: &str,
     ) -> Self {
+        Self::start_speaking("PCMA/8000/1,PCMU/8000/1", line, server, transport, hz, answers, parameters)
+    }
+
+    /// The same, with these codecs, for example `G722/16000/1`: name, sample rate and channels of the first one are those of
+    /// the sound.
+    pub fn start_speaking(
+        codecs: &str,
+        line: &str,
+        server: SocketAddr,
+        transport: &str,
+        hz: f64,
+        answers: bool,
+        parameters: &str,
+    ) -> Self {
+        let mut words = codecs.split([',', '/']).skip(1).map(|word| word.parse::<u32>().unwrap_or_default());
+        let (rate, channels) = (words.next().unwrap_or(8000), words.next().unwrap_or(1) as u16);
         let directory = tempfile::tempdir().expect("a temporary directory");
         let control_port = ports::free();
         let media = ports::phone_media();
-        sound::write_wav(&directory.path().join("tone.wav"), &sound::tone(hz, PLAY)).expect("a file");
+        let tone = sound::tone_at(rate, hz, PLAY);
+        sound::write_wav_as(&directory.path().join("tone.wav"), &tone, rate, channels).expect("a file");
         let path = directory.path().display();
         let sip_port = ports::free_pair();
         let config = format!(
             "sip_listen {listen}\naudio_source aufile,{path}/tone.wav\n\
              audio_player aubridge,ear\naudio_alert aubridge,bell\naudio_level no\nausrc_format s16\nauplay_format s16\n\
              rtp_ports {media_first}-{media_last}\nrtp_timeout 0\njitter_buffer_delay 1-10\nmodule_path {MODULES}\n\
-             module g711.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule srtp.so\n\
+             module g711.so\nmodule g722.so\nmodule opus.so\nmodule aufile.so\nmodule aubridge.so\nmodule sndfile.so\nmodule srtp.so\n\
              module_tmp uuid.so\nmodule_tmp account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\n\
              ctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {path}\n",
             listen = SocketAddr::new(server.ip(), sip_port),
@@ -70,7 +87,7 @@ impl Baresip {
         let account = format!(
             "<sip:{line}@{server}>;outbound=\"sip:{server};transport={transport}\";auth_user={line};auth_pass={};\
              answermode={answer};\
-             audio_codecs=PCMA/8000/1,PCMU/8000/1;regint=600{parameters}\n",
+             audio_codecs={codecs};regint=600{parameters}\n",
             password(line)
         );
         fs::write(directory.path().join("config"), config).expect("a file");
@@ -142,7 +159,7 @@ impl Baresip {
 
     /// How long it has heard a tone of `hz` so far, in all its calls.
     pub fn heard(&self, hz: f64) -> Duration {
-        self.recordings("dec").iter().map(|file| sound::heard(&sound::read_wav(file), hz)).sum()
+        self.recordings("dec").iter().map(|file| sound::heard_in(file, hz)).sum()
     }
 
     /// Waits until it has heard a tone of `hz` for `length` in all.

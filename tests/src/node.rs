@@ -23,6 +23,8 @@ pub struct NodeOptions {
     pub limits: String,
     /// More lines of the `[signalling]` section.
     pub signalling: String,
+    /// More lines of the `[media]` section.
+    pub media: String,
     /// More sections.
     pub sections: String,
     /// The domains of the default tenant, as a TOML list; none by default.
@@ -80,6 +82,7 @@ listen = [
 listen = "{http}"
 [media]
 ports = "{}-{}"
+{}
 [storage]
 data = {:?}
 [limits]
@@ -93,6 +96,7 @@ level = "debug"
             options.sip,
             media.first,
             media.last,
+            options.media,
             directory.path().join("data"),
             options.limits,
             options.signalling,

@@ -22,14 +22,20 @@ const BLOCK_SAMPLES: usize = 400;
 /// How loud tones are made.
 const LEVEL: Dbm0 = Dbm0(-10.0);
 
-/// How loud, and how clear, a tone must be to count as heard. Transmission in G.711 keeps both.
-const HEARD: (Dbm0, f64) = (Dbm0(-16.0), 15.0);
+/// How loud, and how clear, a tone must be to count as heard. G.711 and G.722 keep both; Opus at the rate of
+/// a voice has some 13 dB of tone over noise.
+const HEARD: (Dbm0, f64) = (Dbm0(-16.0), 10.0);
 
 /// A sine.
 pub fn tone(hz: f64, length: Duration) -> Vec<i16> {
-    let count = usize::try_from(length.as_millis()).expect("a short tone") * RATE as usize / 1000;
+    tone_at(RATE, hz, length)
+}
+
+/// A sine of another sample rate.
+pub fn tone_at(rate: u32, hz: f64, length: Duration) -> Vec<i16> {
+    let count = usize::try_from(length.as_millis()).expect("a short tone") * rate as usize / 1000;
     let mut samples = vec![0; count];
-    ToneGenerator::new(RATE, &[(hz, LEVEL)]).expect("an audible tone").fill(&mut samples);
+    ToneGenerator::new(rate, &[(hz, LEVEL)]).expect("an audible tone").fill(&mut samples);
     samples
 }
 
@@ -46,23 +52,50 @@ pub fn mu_law_tone(hz: f64, length: Duration) -> Vec<u8> {
 /// # Errors
 /// The file cannot be written.
 pub fn write_wav(path: &Path, samples: &[i16]) -> io::Result<()> {
-    let data_bytes = u32::try_from(samples.len() * 2).expect("a short sound");
-    let mut file = Vec::with_capacity(44 + samples.len() * 2);
+    write_wav_as(path, samples, RATE, 1)
+}
+
+/// The same at another rate, with the sound on each of `channels` channels.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_wav_as(path: &Path, samples: &[i16], rate: u32, channels: u16) -> io::Result<()> {
+    let frame_bytes = 2 * channels;
+    let data_bytes = u32::try_from(samples.len()).expect("a short sound") * u32::from(frame_bytes);
+    let mut file = Vec::with_capacity(44 + data_bytes as usize);
     file.extend(b"RIFF");
     file.extend((36 + data_bytes).to_le_bytes());
     file.extend(b"WAVEfmt ");
     file.extend(16_u32.to_le_bytes());
-    file.extend([1, 0, 1, 0]); // PCM, one channel
-    file.extend(RATE.to_le_bytes());
-    file.extend((RATE * 2).to_le_bytes());
-    file.extend([2, 0, 16, 0]);
+    file.extend([1, 0]); // PCM
+    file.extend(channels.to_le_bytes());
+    file.extend(rate.to_le_bytes());
+    file.extend((rate * u32::from(frame_bytes)).to_le_bytes());
+    file.extend(frame_bytes.to_le_bytes());
+    file.extend([16, 0]);
     file.extend(b"data");
     file.extend(data_bytes.to_le_bytes());
-    file.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+    for sample in samples {
+        (0..channels).for_each(|_| file.extend(sample.to_le_bytes()));
+    }
     fs::write(path, file)
 }
 
-/// The samples of a WAV file with one channel of 16 bits at 8 kHz. One that is still being written gives what is there.
+/// How long `hz` is heard in a WAV file of any rate, 16 bits, on its first channel. One that is still being written gives
+/// what is there.
+pub fn heard_in(path: &Path, hz: f64) -> Duration {
+    let file = fs::read(path).unwrap_or_default();
+    let word = |at: usize| file.get(at..at + 2).map_or(0, |two| u16::from_le_bytes([two[0], two[1]]));
+    let (channels, rate) = (usize::from(word(22)).max(1), u32::from(word(24)));
+    let samples: Vec<i16> = read_wav(path).into_iter().step_by(channels).collect();
+    let block = (rate / 20) as usize;
+    let Some(mut detector) = ToneDetector::new(rate, hz, block) else { return Duration::ZERO };
+    let blocks = samples.chunks_exact(block).filter_map(|block| detector.feed(block));
+    let found = blocks.filter(|reading| reading.is_tone(HEARD.0, HEARD.1)).count();
+    Duration::from_millis(50) * u32::try_from(found).expect("a short sound")
+}
+
+/// The samples of a WAV file of 16 bits, those of several channels in turn. One that is still being written gives what is there.
 pub fn read_wav(path: &Path) -> Vec<i16> {
     let file = fs::read(path).unwrap_or_default();
     let start = file.windows(4).position(|window| window == b"data").map_or(file.len(), |at| at + 8);

@@ -184,6 +184,8 @@ pub(crate) struct Stream {
     pub(crate) remote_loss: Option<f64>,
     /// Mean opinion score, 1 to 4.5.
     pub(crate) mos: Option<f64>,
+    /// The codec it was transcoded to for the other side, because the sides share none. Null: passed on as it was.
+    pub(crate) transcoded_to: Option<String>,
 }
 
 impl Stream {
@@ -252,6 +254,7 @@ impl From<&StreamQuality> for Stream {
             round_trip_ms: stream.round_trip_ms,
             remote_loss: stream.remote_loss,
             mos: stream.mos,
+            transcoded_to: stream.transcoded_to.clone(),
         }
     }
 }

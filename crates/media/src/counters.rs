@@ -27,11 +27,13 @@ pub enum DropReason {
     SendFailed,
     /// It would come back to us again and again: legs announced our own ports as theirs.
     Circling,
+    /// Of a transcoded stream: too late to be played, a repeat, or none of its codec.
+    Unplayable,
 }
 
 impl DropReason {
     /// All of them, in the order of [`Snapshot::dropped`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Stranger,
         Self::NotAuthentic,
         Self::Malformed,
@@ -43,6 +45,7 @@ impl DropReason {
         Self::Unprotectable,
         Self::SendFailed,
         Self::Circling,
+        Self::Unplayable,
     ];
 
     /// A label for metrics: lower case with underscores.
@@ -59,6 +62,7 @@ impl DropReason {
             Self::Unprotectable => "unprotectable",
             Self::SendFailed => "send_failed",
             Self::Circling => "circling",
+            Self::Unplayable => "unplayable",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The media engine: port pairs, and a relay that carries what one leg sends to the other.
+//! The media engine: port pairs, and a relay that carries what one leg sends to the other, transcoded where the two share no
+//! codec.
 //!
 //! Two parts. [`relay`] is pure: for each packet it says whether to forward it, to whom and through which port, and it
 //! learns where a leg behind a NAT really sends from (RFC 7362 §4) without ever believing a stranger. [`MediaEngine`]

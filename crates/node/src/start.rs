@@ -23,12 +23,15 @@ use offhook_sip::{
     transaction::TimerConfig,
     transport::{Listener, ListenerId, Transport},
 };
-use offhook_switch::{registrar::RegistrarConfig, settings::Settings};
+use offhook_switch::{
+    registrar::RegistrarConfig,
+    settings::{Settings, Transcoding},
+};
 use tokio::runtime::Handle;
 
 use crate::{
     RunError,
-    config::{Config, DigestOffer},
+    config::{Config, DigestOffer, Transcode},
     worker::Command,
 };
 
@@ -160,6 +163,11 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
         listeners,
         media_advertised: config.media.advertise,
         anchor_media: config.media.anchor,
+        transcoding: match config.media.transcode {
+            Transcode::OnRefusal => Transcoding::OnRefusal,
+            Transcode::Always => Transcoding::Always,
+            Transcode::Never => Transcoding::Never,
+        },
         ring: seconds(sip.ring_secs.get()),
         unanswered: seconds(sip.no_answer_secs.get()),
         call_duration: seconds(config.limits.call_duration_max_secs.get()),

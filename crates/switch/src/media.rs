@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use offhook_codec::{OpusWishes, VoiceCodec};
 use serde::{Deserialize, Serialize};
 
 /// One leg's media, numbered by call control; never used again on this node.
@@ -66,6 +67,41 @@ pub struct StreamConfig {
     pub crypto: Option<Box<StreamCrypto>>,
     /// What the payload types mean, for statistics.
     pub payloads: Vec<PayloadName>,
+    /// How the leg's sound is to be understood and made, where both legs of a bridge say so: the sides share no codec.
+    /// `None` relays packets as they are.
+    pub voice: Option<Box<VoiceConfig>>,
+}
+
+/// One side of a stream that is transcoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceConfig {
+    /// The codec.
+    pub codec: VoiceCodec,
+    /// The rate to decode it to and encode it from, Hz: [`VoiceCodec::rate_beside`] the other leg's.
+    pub rate: u32,
+    /// The payload type by which the leg sends it.
+    pub heard_as: u8,
+    /// The payload type by which the leg wants it.
+    pub sent_as: u8,
+    /// How much sound a packet to the leg holds, ms.
+    pub packet_ms: u32,
+    /// What the leg wants of its Opus.
+    pub opus: OpusWishes,
+    /// Keys pressed as telephone events (RFC 4733), where the leg knows them.
+    pub events: Option<EventsConfig>,
+    /// The leg takes comfort noise (RFC 3389) of payload type 13.
+    pub comfort_noise: bool,
+}
+
+/// How a leg says keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// The payload type by which the leg sends them.
+    pub heard_as: u8,
+    /// The payload type by which it wants them.
+    pub sent_as: u8,
+    /// Clock of their durations, Hz.
+    pub clock_rate: u32,
 }
 
 /// Where the other end listens.
@@ -154,6 +190,10 @@ pub enum OpenError {
 pub struct StreamQuality {
     /// The codec most packets carried, for example `PCMA/8000`; empty if nothing came.
     pub codec: String,
+    /// The codec it was transcoded to for the other side, because the sides share none, for example `opus`; `None` if what
+    /// came was passed on as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transcoded_to: Option<String>,
     /// Packets received.
     pub packets_received: u64,
     /// Payload octets received.

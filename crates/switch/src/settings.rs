@@ -9,6 +9,18 @@ use offhook_sip::{
     transport::{Listener, ListenerId, Transport},
 };
 
+/// When the node offers codecs of its own, to recode where two sides share none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transcoding {
+    /// Never: sides that share no codec cannot talk.
+    #[default]
+    Never,
+    /// Once a phone has refused an offer with 488.
+    OnRefusal,
+    /// In every offer. Saves the second INVITE, but some phones then pick what they like best, and are recoded without need.
+    Always,
+}
+
 /// Limits and defaults of one exchange. Every duration is positive.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -18,6 +30,8 @@ pub struct Settings {
     pub media_advertised: Option<IpAddr>,
     /// Media goes through the node. Default true.
     pub anchor_media: bool,
+    /// When codecs of the node are offered. Default: never.
+    pub transcoding: Transcoding,
     /// How long one group of devices may ring before the next is tried. Default 30 s, 5..=180.
     pub ring: Duration,
     /// How long a call may stay unanswered in all. Default 120 s, 10..=180 (Timer C of RFC 3261 §16.6 is 180).
@@ -50,6 +64,7 @@ impl Default for Settings {
             listeners: Vec::new(),
             media_advertised: None,
             anchor_media: true,
+            transcoding: Transcoding::Never,
             ring: Duration::from_secs(30),
             unanswered: Duration::from_secs(120),
             call_duration: Duration::from_secs(12 * 3600),

@@ -189,9 +189,26 @@ impl Worker {
                 self.send(place, source, len);
                 self.counters.stun_answered.add(1);
             }
+            Verdict::Say { through } => self.say(through, now),
             Verdict::Drop(reason) => self.counters.count_drop(reason),
         }
         false
+    }
+
+    /// Sends what a transcoded stream has for the leg at `through`.
+    fn say(&mut self, through: PortId, now: Instant) {
+        while let Some(packet) = self.relay.next_voice_packet(through, &mut self.buffer[..], now) {
+            match packet {
+                Ok((to, _)) if self.circles(to) => self.counters.count_drop(DropReason::Circling),
+                Ok((to, len)) => {
+                    if self.send(through, to, len) {
+                        self.counters.packets_forwarded.add(1);
+                        self.counters.octets_forwarded.add(len as u64);
+                    }
+                }
+                Err(reason) => self.counters.count_drop(reason),
+            }
+        }
     }
 
     /// Whether the network took it.

@@ -18,6 +18,7 @@ use super::{
     crypto::Crypto,
     latch::{ControlLatch, Latch},
     payloads::Payloads,
+    voice::{Recoded, Voice},
 };
 use crate::DropReason;
 
@@ -61,6 +62,10 @@ pub(super) struct Stream {
     sent: u64,
     sent_ssrc: Option<Ssrc>,
     remote_loss: Option<f64>,
+    /// Where it is transcoded.
+    voice: Option<Box<Voice>>,
+    /// The codec it was transcoded to last.
+    transcoded_to: Option<&'static str>,
     /// The second that is being counted, and its STUN answers.
     stun_window: (Instant, u32),
 }
@@ -82,6 +87,8 @@ impl Default for Stream {
             sent: 0,
             sent_ssrc: None,
             remote_loss: None,
+            voice: None,
+            transcoded_to: None,
             stun_window: (Instant::default(), 0),
         }
     }
@@ -97,7 +104,35 @@ impl Stream {
         }
         self.payloads.negotiate(&config.payloads);
         self.is_opaque = self.payloads.is_empty();
+        // One that stays keeps its place in the stream.
+        if self.voice.as_ref().map(|voice| voice.config()) != config.voice.as_deref() {
+            self.voice = config.voice.as_deref().cloned().and_then(Voice::new).map(Box::new);
+        }
         self.config = config;
+    }
+
+    /// Whether it leaves the relay's way, to be decoded.
+    pub const fn is_transcoded(&self) -> bool {
+        self.voice.is_some()
+    }
+
+    /// Takes a packet of this leg for a partner that shares no codec with it. Without a voice at the other side it stays as it
+    /// is.
+    pub fn transcode(&mut self, kind: Kind, partner: &mut Self, buffer: &mut [u8], len: usize) -> Recoded {
+        let (Some(voice), Some(other)) = (&mut self.voice, &mut partner.voice) else {
+            return Recoded::Written(len);
+        };
+        if kind == Kind::Control {
+            voice.correct_reports(other, &mut buffer[..len]);
+            return Recoded::Written(len);
+        }
+        self.transcoded_to = Some(other.config().codec.name());
+        voice.recode(other, buffer, len)
+    }
+
+    /// Writes the next packet that waits for the leg into `buffer`; its length.
+    pub fn next_voice_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        self.voice.as_mut()?.next_packet(buffer)
     }
 
     /// Believes unannounced sources for a while again.
@@ -222,6 +257,9 @@ impl Stream {
                 self.round_trip.report_block_received(&block, now);
                 let lost = f64::from(block.cumulative_lost.max(0));
                 self.remote_loss = Some((lost / self.sent.max(1) as f64).min(1.0));
+                if let Some(voice) = &mut self.voice {
+                    voice.expect_loss(f64::from(block.fraction_lost) / 256.0);
+                }
             }
         }
     }
@@ -310,6 +348,7 @@ impl Stream {
         };
         StreamQuality {
             codec: codec.map(|name| format!("{}/{}", name.codec, name.clock_rate)).unwrap_or_default(),
+            transcoded_to: self.transcoded_to.map(ToOwned::to_owned),
             packets_received: report.packets,
             octets_received: report.octets,
             packets_sent: self.sent,

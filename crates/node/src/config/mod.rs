@@ -23,6 +23,7 @@ pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
 pub use sections::{
     DigestOffer, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls,
+    Transcode,
 };
 pub use value::{PortRange, Ranged, WebhookUrl};
 

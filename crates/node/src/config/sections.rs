@@ -82,6 +82,21 @@ section! {
         /// Whether media goes through the node. Without it the endpoints must reach each other, and there are no
         /// statistics and no silence check.
         anchor: bool = true,
+        /// When the node offers codecs of its own (Opus, G.722, G.711), to transcode between sides that share none.
+        transcode: Transcode = Transcode::OnRefusal,
+    }
+}
+
+words! {
+    /// When codecs of the node are offered.
+    Transcode {
+        /// Once a phone has refused a call with 488.
+        OnRefusal = "on refusal",
+        /// In every call. It saves a second INVITE, but some phones then pick what they like best and are transcoded
+        /// without need.
+        Always = "always",
+        /// Never: sides that share no codec cannot talk.
+        Never = "never",
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `refresh` | the session is kept alive |
 //! | `patience` | how long a question of the call may stay unanswered |
 //! | `again` | requests within a dialog, and what has one sent twice |
+//! | `transcode` | where two sides share no codec |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 
@@ -32,6 +33,7 @@ mod refresh;
 mod relay;
 mod session;
 mod start;
+mod transcode;
 mod unanswered;
 mod way;
 

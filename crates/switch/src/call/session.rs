@@ -13,10 +13,14 @@ use offhook_sdp::{
     anchor::{AnchorPlan, MediaPlan, RtcpMuxPlan, anchor},
 };
 
-use super::keys::{self, Choice, Protection, Side, Told, Writer};
+use super::{
+    keys::{self, Choice, Protection, Side, Told, Writer},
+    transcode,
+};
 use crate::{
     directory::Srtp,
-    media::{EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig, StreamCrypto},
+    media::{EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig, StreamCrypto, VoiceConfig},
+    settings::Transcoding,
 };
 
 /// The half session of one leg.
@@ -37,6 +41,11 @@ pub struct LegSession {
     srtp: Srtp,
     /// How it is asked, after it has refused the other way.
     asked: Option<Srtp>,
+    transcoding: Transcoding,
+    /// It is offered the node's own codecs too.
+    extends: bool,
+    /// It was told of another codec than the other leg has answered with.
+    recodes: bool,
 }
 
 impl LegSession {
@@ -51,7 +60,17 @@ impl LegSession {
             ours: None,
             srtp,
             asked: None,
+            transcoding: Transcoding::Never,
+            extends: false,
+            recodes: false,
         }
+    }
+
+    /// The same, with codecs of the node where `transcoding` says so.
+    pub const fn transcoding(mut self, transcoding: Transcoding) -> Self {
+        self.transcoding = transcoding;
+        self.extends = matches!(transcoding, Transcoding::Always);
+        self
     }
 
     /// The media endpoint.
@@ -171,6 +190,22 @@ impl LegSession {
         self.takes_offer(offer, &writer)
     }
 
+    /// This leg has refused `offer` as it was told of it. Whether it may be asked once more, with the codecs of the node; if
+    /// so, the next description has them.
+    pub fn ask_in_other_codecs(&mut self, offer: &SessionDescription) -> bool {
+        let may = self.endpoint.is_some() && self.theirs.is_none() && !self.extends;
+        if !may || self.transcoding == Transcoding::Never || transcode::extended(offer).is_none() {
+            return false;
+        }
+        self.extends = true;
+        // Asking with other keys did not help: back to the first way.
+        self.asked = None;
+        if let Some(told) = &mut self.ours {
+            told.protection.clear();
+        }
+        true
+    }
+
     fn wanted(&self) -> Srtp {
         self.asked.unwrap_or(self.srtp)
     }
@@ -199,6 +234,8 @@ impl LegSession {
         writer: &Writer,
         random: &mut Random,
     ) -> Bytes {
+        let extended = if self.extends { transcode::extended(offer) } else { None };
+        let offer = extended.as_ref().unwrap_or(offer);
         let mut decided = Vec::with_capacity(offer.media().len().min(STREAMS_MAX));
         for media in offer.media().take(STREAMS_MAX) {
             let (index, written) = (media.index(), media.protocol());
@@ -227,6 +264,15 @@ impl LegSession {
         writer: &Writer,
         random: &mut Random,
     ) -> Bytes {
+        let settled = match self.transcoding {
+            Transcoding::Never => None,
+            Transcoding::OnRefusal | Transcoding::Always => Some(transcode::settled(answer, offer)),
+        };
+        self.recodes = settled.as_ref().is_some_and(|settled| settled.recodes);
+        // From now on each side is offered what it speaks, whoever changes the session.
+        self.extends |= self.recodes;
+        let settled = settled.and_then(|settled| settled.answer);
+        let answer = settled.as_ref().unwrap_or(answer);
         let mut decided = Vec::with_capacity(answer.media().len().min(STREAMS_MAX));
         for media in answer.media().take(STREAMS_MAX) {
             let index = media.index();
@@ -346,7 +392,20 @@ impl LegSession {
                     clock_rate: map.codec.clock_rate,
                 })
                 .collect(),
+            voice: self.voice(media, other).map(Box::new),
         }
+    }
+
+    /// How to recode a stream, where the legs share no codec.
+    fn voice(&self, theirs: &MediaDescription<'_>, other: &Self) -> Option<VoiceConfig> {
+        if !self.recodes && !other.recodes {
+            return None;
+        }
+        let told = |session: &Self| SessionDescription::parse(session.ours.as_ref()?.text.clone()).ok();
+        let (ours, other_ours, index) = (told(self)?, told(other)?, theirs.index());
+        let other_theirs = other.theirs.as_ref()?.media_at(index)?;
+        let (ours, other_ours) = (ours.media_at(index)?, other_ours.media_at(index)?);
+        transcode::voice([theirs, &ours], [&other_theirs, &other_ours])
     }
 
     /// The keys that end here, if any do; `None` if the leg has said no key of its own for them: nothing may flow then,

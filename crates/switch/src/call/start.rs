@@ -207,7 +207,7 @@ impl Call {
         let streams = self.offer.as_ref().map_or(1, |offer| offer.media().len()).clamp(1, STREAMS_MAX);
         services.media(MediaCommand::Open { endpoint, local, streams });
         self.reports_due += 1;
-        LegSession::new(Some(endpoint), shown, srtp)
+        LegSession::new(Some(endpoint), shown, srtp).transcoding(services.settings.transcoding)
     }
 
     /// Whether the caller's offer has no keys although its setting asks for them.

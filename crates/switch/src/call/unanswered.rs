@@ -41,7 +41,7 @@ impl Call {
     }
 
     /// Sends the INVITE again if the response asks for something we have: credentials, a longer session interval, or plain
-    /// RTP in place of SRTP and the other way round.
+    /// RTP in place of SRTP and the other way round, more codecs.
     fn try_again(
         &mut self,
         services: &mut Services,
@@ -79,7 +79,12 @@ impl Call {
                 None => return false,
             },
             488 => {
-                let otherwise = self.offer.as_ref().is_some_and(|offer| leg.session.ask_otherwise(offer));
+                // A 488 does not say what it is about: the keys are tried first, then the codecs.
+                let session = &mut leg.session;
+                let otherwise = self
+                    .offer
+                    .as_ref()
+                    .is_some_and(|offer| session.ask_otherwise(offer) || session.ask_in_other_codecs(offer));
                 if !otherwise {
                     return false;
                 }

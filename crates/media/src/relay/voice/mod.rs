@@ -1,0 +1,103 @@
+//! Transcoding: where two legs share no codec, what one says is decoded, brought to the other's rate and encoded anew.
+//!
+//! A stream has a [`Listener`] for what its leg says and a [`Speaker`] for what is said to it; a packet goes from the one of
+//! its leg to the other of the partner. Keys pressed stay keys, in the clock of whom they go to.
+
+mod listener;
+mod speaker;
+
+use offhook_codec::{Decoder, Encoder};
+use offhook_rtp::{rtp::Packet, telephone_event::TelephoneEvent};
+use offhook_switch::media::VoiceConfig;
+
+use self::{listener::Listener, speaker::Speaker};
+
+/// Comfort noise at 8000 Hz. RFC 3389 §4.
+const COMFORT_NOISE: u8 = 13;
+/// Coefficients that describe noise better than any telephone would care for, octets. RFC 3389 §3.
+const NOISE_LEN_MAX: usize = 32;
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recoded {
+    /// Its sound went to the partner, which may have packets now.
+    Said,
+    /// The first bytes of the buffer are the packet for the partner.
+    Written(usize),
+    /// Too late, a repeat, or nothing that can be played.
+    Nothing,
+}
+
+/// How one stream is heard and spoken to.
+#[derive(Debug)]
+pub(super) struct Voice {
+    config: VoiceConfig,
+    listener: Listener,
+    speaker: Speaker,
+}
+
+impl Voice {
+    /// `None` if the codec does not work at the rate.
+    pub fn new(config: VoiceConfig) -> Option<Self> {
+        let decoder = Decoder::new(config.codec, config.rate).ok()?;
+        let encoder = Encoder::new(config.codec, config.rate, config.opus).ok()?;
+        let listener = Listener::new(decoder, config.codec.clock_rate());
+        let speaker = Speaker::new(encoder, &config);
+        Some(Self { config, listener, speaker })
+    }
+
+    /// Its configuration.
+    pub const fn config(&self) -> &VoiceConfig {
+        &self.config
+    }
+
+    /// Takes the packet of its leg that is the first `len` bytes of `buffer`, for `partner`.
+    pub fn recode(&mut self, partner: &mut Self, buffer: &mut [u8], len: usize) -> Recoded {
+        let Ok(packet) = Packet::parse(&buffer[..len]) else { return Recoded::Nothing };
+        let (header, payload) = (packet.header(), packet.payload());
+        let payload_type = header.payload_type().as_u8();
+        let (ssrc, sequence, timestamp) = (header.ssrc(), header.sequence_number().0, header.timestamp().0);
+        partner.speaker.follow(ssrc, sequence, timestamp);
+        if payload_type == self.config.heard_as {
+            let Some(heard) = self.listener.hear(header, payload) else { return Recoded::Nothing };
+            partner.speaker.pause(heard.pause, self.listener.clock_rate());
+            partner.speaker.say(self.listener.sound(), self.listener.rate());
+            return Recoded::Said;
+        }
+        let here = (self.listener.timestamp().unwrap_or(timestamp), self.listener.clock_rate());
+        self.listener.skip(header);
+        let event = self.config.events.filter(|events| events.heard_as == payload_type);
+        let event = event.map(|events| (TelephoneEvent::parse(payload), events.clock_rate));
+        let mut noise = [0; NOISE_LEN_MAX];
+        let noise_len = payload.len().min(NOISE_LEN_MAX);
+        noise[..noise_len].copy_from_slice(&payload[..noise_len]);
+        let marker = header.marker();
+        let written = match event {
+            Some((Some(event), clock_rate)) => {
+                partner.speaker.event(buffer, (event, clock_rate), marker, timestamp, here)
+            }
+            None if payload_type == COMFORT_NOISE && partner.config.comfort_noise => {
+                partner.speaker.noise(buffer, COMFORT_NOISE, &noise[..noise_len])
+            }
+            Some((None, _)) | None => None,
+        };
+        written.map_or(Recoded::Nothing, Recoded::Written)
+    }
+
+    /// Writes the next packet for its leg into `buffer`; its length.
+    pub fn next_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        self.speaker.next_packet(buffer)
+    }
+
+    /// Corrects what its leg reports of what it sends, for `partner`.
+    pub fn correct_reports(&self, partner: &Self, compound: &mut [u8]) {
+        if let Some(now) = self.listener.timestamp() {
+            partner.speaker.correct_reports(compound, (now, self.listener.clock_rate()));
+        }
+    }
+
+    /// Its leg has lost so much of what was said to it, 0 to 1.
+    pub fn expect_loss(&mut self, loss: f64) {
+        self.speaker.expect_loss(loss);
+    }
+}

@@ -1,0 +1,250 @@
+//! What is said to a leg: sound cut into its packets, keys and comfort noise between them, in one count and one clock.
+
+use offhook_codec::{Encoder, Resampler, VoiceCodec, voice::PACKET_MS_MAX};
+use offhook_rtp::{rtp::Ssrc, telephone_event::TelephoneEvent};
+use offhook_switch::media::{EventsConfig, VoiceConfig};
+
+/// An RTP header without contributing sources or extension.
+const HEADER_LEN: usize = 12;
+const VERSION: u8 = 0x80;
+const MARKER: u8 = 0x80;
+/// A segment of an event that is longer than the field of its duration. RFC 4733 §2.5.1.3.
+const SEGMENT: u32 = u16::MAX as u32;
+/// An event may lie so far beside the sound before it, s. Whatever says more has another clock than it says.
+const EVENT_SECS_MAX: i64 = 60;
+
+/// A key that is pressed: its start in both clocks.
+#[derive(Clone, Copy, Debug)]
+struct Press {
+    theirs: u32,
+    ours: u32,
+}
+
+/// The encoder of one stream, with its place in it.
+#[derive(Debug)]
+pub struct Speaker {
+    encoder: Encoder,
+    codec: VoiceCodec,
+    payload_type: u8,
+    events: Option<EventsConfig>,
+    /// From the rate of what is said, once it is known; `None`: the same rate.
+    resampler: Option<(u32, Resampler)>,
+    /// Samples of a packet.
+    frame: usize,
+    waiting: Vec<i16>,
+    ssrc: Option<Ssrc>,
+    sequence: u16,
+    /// The time of the first sample that waits.
+    timestamp: u32,
+    /// A pause, in units of the clock, between the first packet that waits and what comes after it.
+    pause: u32,
+    /// The next packet is the first after a pause.
+    marker: bool,
+    press: Option<Press>,
+    packets: u32,
+    octets: u32,
+}
+
+impl Speaker {
+    /// For a leg of this configuration.
+    pub fn new(encoder: Encoder, config: &VoiceConfig) -> Self {
+        let frame = (config.packet_ms * encoder.rate() / 1000) as usize;
+        // A loss of the longest length and the packet after it, beside what waits already.
+        let room = frame + (2 * PACKET_MS_MAX * encoder.rate() / 1000) as usize + 1;
+        Self {
+            encoder,
+            codec: config.codec,
+            payload_type: config.sent_as,
+            events: config.events,
+            resampler: None,
+            frame,
+            waiting: Vec::with_capacity(room),
+            ssrc: None,
+            sequence: 0,
+            timestamp: 0,
+            pause: 0,
+            marker: true,
+            press: None,
+            packets: 0,
+            octets: 0,
+        }
+    }
+
+    fn units(&self, samples: usize) -> u32 {
+        (samples as u64 * u64::from(self.codec.clock_rate()) / u64::from(self.encoder.rate())) as u32
+    }
+
+    /// The time at which the next sound is said.
+    fn next_timestamp(&self) -> u32 {
+        self.timestamp.wrapping_add(self.units(self.waiting.len())).wrapping_add(self.pause)
+    }
+
+    /// Goes on with the stream `ssrc`. A translator keeps the source (RFC 3550 §7.1), and a new one begins with the count and
+    /// time of the packet that it came with.
+    pub fn follow(&mut self, ssrc: Ssrc, sequence: u16, timestamp: u32) {
+        if self.ssrc != Some(ssrc) {
+            (self.ssrc, self.sequence, self.timestamp) = (Some(ssrc), sequence, timestamp);
+            (self.packets, self.octets, self.press) = (0, 0, None);
+            self.waiting.clear();
+            (self.pause, self.marker) = (0, true);
+        }
+    }
+
+    /// Nothing is said for `pause` units of a clock of `clock_rate` Hz.
+    pub fn pause(&mut self, pause: u32, clock_rate: u32) {
+        let rate = u64::from(self.encoder.rate());
+        let mut samples = u64::from(pause) * rate / u64::from(clock_rate);
+        if !self.waiting.is_empty() {
+            // The packet that has begun is filled with the first of the silence.
+            let fill = samples.min(self.frame.saturating_sub(self.waiting.len()) as u64);
+            self.waiting.resize(self.waiting.len() + fill as usize, 0);
+            samples -= fill;
+        }
+        let units = (samples * u64::from(self.codec.clock_rate()) / rate) as u32;
+        self.pause = self.pause.wrapping_add(units);
+        if self.waiting.is_empty() {
+            self.end_pause();
+        }
+    }
+
+    /// What waited before the pause has been said.
+    fn end_pause(&mut self) {
+        if self.pause > 0 {
+            self.timestamp = self.timestamp.wrapping_add(std::mem::take(&mut self.pause));
+            self.marker = true;
+        }
+    }
+
+    /// Takes sound at `rate` Hz.
+    pub fn say(&mut self, sound: &[i16], rate: u32) {
+        if rate == self.encoder.rate() {
+            return self.waiting.extend_from_slice(sound);
+        }
+        if self.resampler.as_ref().is_none_or(|(from, _)| *from != rate) {
+            // Once per stream: its codecs settle the rates.
+            self.resampler = Resampler::new(rate, self.encoder.rate()).map(|resampler| (rate, resampler));
+        }
+        if let Some((_, resampler)) = &mut self.resampler {
+            resampler.process(sound, &mut self.waiting);
+        }
+    }
+
+    /// Writes the next packet that is full; its length.
+    pub fn next_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        loop {
+            let ssrc = self.ssrc.filter(|_| self.waiting.len() >= self.frame)?;
+            let payload = buffer.get_mut(HEADER_LEN..)?;
+            let length = self.encoder.encode(&self.waiting[..self.frame], payload);
+            self.waiting.drain(..self.frame);
+            let timestamp = self.timestamp;
+            self.timestamp = timestamp.wrapping_add(self.units(self.frame));
+            let marker = std::mem::take(&mut self.marker);
+            self.end_pause();
+            if length == 0 {
+                // Silence that need not be sent: time goes on, the count does not.
+                self.marker = true;
+                continue;
+            }
+            self.write_header(buffer, self.payload_type, marker, timestamp, ssrc);
+            self.count(length);
+            return Some(HEADER_LEN + length);
+        }
+    }
+
+    /// Writes a telephone event that came at `theirs` in a clock of `clock_rate` Hz, whose sound stands at `now` in that
+    /// clock; its length. `None` if the leg knows none.
+    pub fn event(
+        &mut self,
+        buffer: &mut [u8],
+        (event, event_clock): (TelephoneEvent, u32),
+        marker: bool,
+        theirs: u32,
+        (now, clock_rate): (u32, u32),
+    ) -> Option<usize> {
+        let (config, ssrc) = (self.events?, self.ssrc?);
+        let begun = self.press.filter(|press| continues(press.theirs, theirs, marker));
+        let press = begun.unwrap_or_else(|| {
+            let beside = i64::from(theirs.wrapping_sub(now) as i32);
+            let limit = EVENT_SECS_MAX * i64::from(clock_rate);
+            let beside = if beside.abs() <= limit { beside } else { 0 };
+            let beside = beside * i64::from(self.codec.clock_rate()) / i64::from(clock_rate);
+            Press { theirs, ours: self.next_timestamp().wrapping_add(beside as u32) }
+        });
+        self.press = Some(press);
+        // Segments of a long press count from its start.
+        let lasted = u64::from(theirs.wrapping_sub(press.theirs)) + u64::from(event.duration);
+        let lasted = lasted * u64::from(config.clock_rate) / u64::from(event_clock.max(1));
+        let lasted = u32::try_from(lasted).unwrap_or(u32::MAX);
+        let segment = lasted.saturating_sub(1) / SEGMENT;
+        let duration = (lasted - segment * SEGMENT) as u16;
+        let timestamp = press.ours.wrapping_add(segment * SEGMENT);
+        let octets = TelephoneEvent { duration, ..event }.to_bytes();
+        buffer.get_mut(HEADER_LEN..HEADER_LEN + octets.len())?.copy_from_slice(&octets);
+        self.write_header(buffer, config.sent_as, marker, timestamp, ssrc);
+        self.count(octets.len());
+        Some(HEADER_LEN + octets.len())
+    }
+
+    /// Writes comfort noise; its length.
+    pub fn noise(&mut self, buffer: &mut [u8], payload_type: u8, payload: &[u8]) -> Option<usize> {
+        let ssrc = self.ssrc?;
+        buffer.get_mut(HEADER_LEN..HEADER_LEN + payload.len())?.copy_from_slice(payload);
+        self.write_header(buffer, payload_type, false, self.next_timestamp(), ssrc);
+        self.count(payload.len());
+        Some(HEADER_LEN + payload.len())
+    }
+
+    fn write_header(
+        &mut self,
+        buffer: &mut [u8],
+        payload_type: u8,
+        marker: bool,
+        timestamp: u32,
+        ssrc: Ssrc,
+    ) {
+        buffer[0] = VERSION;
+        buffer[1] = payload_type | if marker { MARKER } else { 0 };
+        buffer[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        buffer[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        buffer[8..HEADER_LEN].copy_from_slice(&ssrc.0.to_be_bytes());
+        self.sequence = self.sequence.wrapping_add(1);
+    }
+
+    fn count(&mut self, octets: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u32);
+    }
+
+    /// Tells how much of what was said got lost, 0 to 1.
+    pub fn expect_loss(&mut self, loss: f64) {
+        self.encoder.expect_loss((loss * 100.0).round() as u8);
+    }
+
+    /// Corrects the sender reports in a compound of the source that is recoded: time, packets and octets are ours now
+    /// (RFC 3550 §7.2). `now` is where the source stands in its own clock of `clock_rate` Hz.
+    ///
+    /// DEVIATION RFC 3550 §7.2: the highest sequence number in report blocks stays that of our count.
+    pub fn correct_reports(&self, compound: &mut [u8], (now, clock_rate): (u32, u32)) {
+        const SENDER_REPORT: u8 = 200;
+        let mut at = 0;
+        while let Some(packet) = compound.get_mut(at..).filter(|packet| packet.len() >= 8) {
+            let length = (usize::from(u16::from_be_bytes([packet[2], packet[3]])) + 1) * 4;
+            if packet[1] == SENDER_REPORT && packet.len() >= 28 && length >= 28 {
+                let theirs = u32::from_be_bytes([packet[16], packet[17], packet[18], packet[19]]);
+                let beside = i64::from(theirs.wrapping_sub(now) as i32);
+                let beside = beside * i64::from(self.codec.clock_rate()) / i64::from(clock_rate.max(1));
+                let ours = self.next_timestamp().wrapping_add(beside as u32);
+                packet[16..20].copy_from_slice(&ours.to_be_bytes());
+                packet[20..24].copy_from_slice(&self.packets.to_be_bytes());
+                packet[24..28].copy_from_slice(&self.octets.to_be_bytes());
+            }
+            at += length;
+        }
+    }
+}
+
+/// Whether an event at `timestamp` belongs to the press that began at `start`: a repeat, or a further segment.
+fn continues(start: u32, timestamp: u32, marker: bool) -> bool {
+    let since = timestamp.wrapping_sub(start);
+    since == 0 || (!marker && since.is_multiple_of(SEGMENT) && since / SEGMENT < 64)
+}
