@@ -4,8 +4,9 @@
 use std::{fs, process::Command, thread};
 
 use offhook_e2e::{
-    load::{Outcome, Pair, Player},
+    load::{Outcome, Pair, Player, program, third_party_call},
     node::binary,
+    ports,
 };
 
 /// Plays `pair` in all pairings and compares them with SIPp's own.
@@ -88,6 +89,42 @@ fn surprises_end_a_call_as_in_sipp() {
 fn a_silent_callee_is_called_as_often_as_sipp_calls_it() {
     let pair = Pair::new("plain_caller", "silent_callee");
     agrees(Pair { arguments: &["-max_retrans", "1"], callee_stays: true, ..pair }, &["u1"]);
+}
+
+#[test]
+fn controllers_of_a_third_party_call_understand_each_other() {
+    use Player::{Ours, Sipp};
+    thread::scope(|scope| {
+        for (for_a, for_b) in [(Ours, Ours), (Ours, Sipp), (Sipp, Ours)] {
+            scope.spawn(move || {
+                assert_eq!(third_party_call(for_a, for_b), [Some(0); 4], "{for_a:?} for A, {for_b:?} for B");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_run_that_is_interrupted_hangs_up() {
+    let pair = Pair { arguments: &["-d", "20000"], ..Pair::new("-sn uac", "-sn uas") };
+    let outcome = pair.interrupted();
+    assert_eq!(outcome.codes, (Some(1), Some(0)), "{outcome:?}");
+    assert_eq!(outcome.flow.last().map(String::as_str), Some("S CSeq:2 BYE BYE"), "{outcome:?}");
+}
+
+#[test]
+fn time_is_up_for_a_callee_that_nobody_calls_as_for_sipps() {
+    thread::scope(|scope| {
+        for (more, code) in [(&[][..], 97), (&["-timeout_error"][..], 255)] {
+            for player in [Player::Sipp, Player::Ours] {
+                scope.spawn(move || {
+                    let port = ports::free().to_string();
+                    let answers = ["-sn", "uas", "-i", "127.0.0.1", "-p", &port, "-nostdin", "-timeout", "1"];
+                    let output = program(player).args(answers).args(more).output().expect("it runs");
+                    assert_eq!(output.status.code(), Some(code), "{player:?} {more:?}");
+                });
+            }
+        }
+    });
 }
 
 fn load(arguments: &[&str]) -> (Option<i32>, String) {

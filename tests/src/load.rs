@@ -59,47 +59,18 @@ impl Pair {
 
     /// Plays it.
     pub fn play(self, caller: Player, callee: Player, transport: &str) -> Outcome {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let callee_port = ports::free();
-        let mut answering =
-            self.start(callee, self.callee, "callee", &directory, callee_port, None, transport);
-        let up = wait::within(wait::PATIENCE, || {
-            (ports::is_open(callee_port) || !answering.is_running()).then_some(())
-        });
-        assert!(up.is_some(), "{callee:?} {} does not listen: {}", self.callee, answering.output());
-        let caller_port = ports::free();
-        let mut calling =
-            self.start(caller, self.caller, "caller", &directory, caller_port, Some(callee_port), transport);
-        let ended = calling.wait(wait::PATIENCE * 3);
-        let caller_code = ended.and_then(|status| status.code());
-        assert!(ended.is_some(), "{caller:?} {} does not end: {}", self.caller, calling.output());
-        let callee_code = if self.callee_stays {
-            answering.terminate();
-            None
-        } else {
-            answering.wait(wait::PATIENCE * 3).and_then(|status| status.code())
-        };
-        let plain = |text: String| {
-            [calling.id(), answering.id(), u32::from(caller_port), u32::from(callee_port)]
-                .iter()
-                .fold(text, |text, number| text.replace(&number.to_string(), "#"))
-        };
-        let logs = ["caller", "callee"].map(|role| {
-            let text = fs::read_to_string(directory.path().join(role).join("logs")).unwrap_or_default();
-            plain(text).lines().map(str::to_string).collect()
-        });
-        let mut flow = flow(&directory.path().join("caller/short"));
-        if caller_code != Some(0) {
-            // It may be gone before it hears the answer to what ended the call.
-            let last = flow.iter().rposition(|line| line.starts_with('S')).map_or(0, |last| last + 1);
-            flow.truncate(last);
-        }
-        Outcome {
-            codes: (caller_code, callee_code),
-            flow,
-            counts: ["caller", "callee"].map(|role| counts(&directory.path().join(role))),
-            logs,
-        }
+        let mut played = Played::start(self, caller, callee, transport);
+        played.finish()
+    }
+
+    /// Plays it over UDP, us against SIPp, and interrupts the caller once the call is up.
+    pub fn interrupted(self) -> Outcome {
+        let mut played = Played::start(self, Player::Ours, Player::Sipp, "u1");
+        let short = played.directory.path().join("caller/short");
+        let is_up = || fs::read_to_string(&short).unwrap_or_default().contains("\tACK ");
+        wait::until("the call is up", || is_up().then_some(()));
+        played.calling.signal("INT");
+        played.finish()
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call for each role")]
@@ -116,14 +87,7 @@ impl Pair {
         let home = directory.path().join(role);
         fs::create_dir(&home).expect("a directory");
         fs::write(home.join("users.csv"), USERS).expect("a file");
-        let mut command = match player {
-            Player::Sipp => Command::new("sipp"),
-            Player::Ours => {
-                let mut command = Command::new(binary());
-                command.arg("load");
-                command
-            }
-        };
+        let mut command = program(player);
         command.current_dir(&home).args(scenario_arguments(scenario));
         command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport]);
         command.args(["-m", &self.calls.to_string(), "-nostdin", "-timeout", "30s", "-timeout_error"]);
@@ -134,6 +98,107 @@ impl Pair {
             command.arg(format!("127.0.0.1:{remote}"));
         }
         Running::start(role, command, directory.path())
+    }
+}
+
+/// A pair on its way.
+struct Played {
+    pair: Pair,
+    directory: TempDir,
+    answering: Running,
+    calling: Running,
+    ports: (u16, u16),
+}
+
+impl Played {
+    fn start(pair: Pair, caller: Player, callee: Player, transport: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let callee_port = ports::free();
+        let mut answering =
+            pair.start(callee, pair.callee, "callee", &directory, callee_port, None, transport);
+        let up = wait::within(wait::PATIENCE, || {
+            (ports::is_open(callee_port) || !answering.is_running()).then_some(())
+        });
+        assert!(up.is_some(), "{callee:?} {} does not listen: {}", pair.callee, answering.output());
+        let caller_port = ports::free();
+        let calling =
+            pair.start(caller, pair.caller, "caller", &directory, caller_port, Some(callee_port), transport);
+        Self { pair, directory, answering, calling, ports: (caller_port, callee_port) }
+    }
+
+    fn finish(&mut self) -> Outcome {
+        let ended = self.calling.wait(wait::PATIENCE * 3);
+        assert!(ended.is_some(), "{} does not end: {}", self.pair.caller, self.calling.output());
+        let caller_code = ended.and_then(|status| status.code());
+        let callee_code = if self.pair.callee_stays {
+            self.answering.terminate();
+            None
+        } else {
+            self.answering.wait(wait::PATIENCE * 3).and_then(|status| status.code())
+        };
+        let (caller_port, callee_port) = self.ports;
+        let numbers =
+            [self.calling.id(), self.answering.id(), u32::from(caller_port), u32::from(callee_port)];
+        let plain =
+            |text: String| numbers.iter().fold(text, |text, number| text.replace(&number.to_string(), "#"));
+        let home = |role: &str| self.directory.path().join(role);
+        let logs = ["caller", "callee"].map(|role| {
+            let text = fs::read_to_string(home(role).join("logs")).unwrap_or_default();
+            plain(text).lines().map(str::to_string).collect()
+        });
+        let mut flow = flow(&home("caller").join("short"));
+        if caller_code != Some(0) {
+            // It may be gone before it hears the answer to what ended the call.
+            let last = flow.iter().rposition(|line| line.starts_with('S')).map_or(0, |last| last + 1);
+            flow.truncate(last);
+        }
+        Outcome {
+            codes: (caller_code, callee_code),
+            flow,
+            counts: ["caller", "callee"].map(|role| counts(&home(role))),
+            logs,
+        }
+    }
+}
+
+/// A third-party call with SIPp's built-in scenarios: two phones, played by SIPp, and the two halves of their controller.
+/// Returns the exit codes: controller of A, controller of B, A, B.
+pub fn third_party_call(for_a: Player, for_b: Player) -> [Option<i32>; 4] {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let twin = format!("127.0.0.1:{}", ports::free());
+    let start = |player: Player, scenario: &str, port: u16, more: &[&str]| {
+        let mut command = program(player);
+        command.args(["-sn", scenario, "-i", "127.0.0.1", "-p", &port.to_string(), "-m", "1", "-nostdin"]);
+        command.args(["-timeout", "30s", "-timeout_error", "-cp", &ports::free().to_string()]).args(more);
+        command.current_dir(directory.path());
+        Running::start(scenario, command, directory.path())
+    };
+    let phone = |scenario: &str| {
+        let port = ports::free();
+        let phone = start(Player::Sipp, scenario, port, &[]);
+        wait::within(wait::PATIENCE, || ports::is_open(port).then_some(())).expect("SIPp listens");
+        (phone, format!("127.0.0.1:{port}"))
+    };
+    let ((a, at_a), (b, at_b)) = (phone("3pcc-A"), phone("3pcc-B"));
+    let port_b = ports::free();
+    let controller_b = start(for_b, "3pcc-C-B", port_b, &["-3pcc", &twin, &at_b]);
+    let twin_port = twin.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    wait::within(wait::PATIENCE, || (ports::is_open(port_b) && ports::is_open(twin_port)).then_some(()))
+        .expect("the controller of B listens");
+    let controller_a = start(for_a, "3pcc-C-A", ports::free(), &["-3pcc", &twin, &at_a]);
+    [controller_a, controller_b, a, b]
+        .map(|mut one| one.wait(wait::PATIENCE * 3).and_then(|status| status.code()))
+}
+
+/// The program itself, without arguments.
+pub fn program(player: Player) -> Command {
+    match player {
+        Player::Sipp => Command::new("sipp"),
+        Player::Ours => {
+            let mut command = Command::new(binary());
+            command.arg("load");
+            command
+        }
     }
 }
 

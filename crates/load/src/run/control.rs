@@ -75,6 +75,8 @@ struct Control<'a> {
     quits: u32,
     /// When it must be over.
     abort_at: Option<Instant>,
+    /// `-timeout` has passed.
+    timed_out: bool,
     code: Option<u8>,
     fatal: Option<String>,
     statistics: Option<File>,
@@ -118,6 +120,7 @@ impl<'a> Control<'a> {
             screen: 1,
             quits: 0,
             abort_at: None,
+            timed_out: false,
             code: None,
             fatal: None,
             statistics,
@@ -287,9 +290,15 @@ impl<'a> Control<'a> {
                 self.raise(increase.by, increase.max, increase.quits);
             }
         }
-        if self.options.timeout.is_some_and(|timeout| elapsed >= timeout) && self.abort_at.is_none() {
-            self.code.get_or_insert(if self.options.timeout_error { exit::FATAL } else { exit::INTERNAL });
-            self.abort();
+        if self.options.timeout.is_some_and(|timeout| elapsed >= timeout) && !self.timed_out {
+            self.timed_out = true;
+            if self.quits == 0 {
+                self.quit();
+            }
+            if self.options.timeout_error {
+                self.code = Some(exit::FATAL);
+                self.abort();
+            }
         }
     }
 
@@ -434,6 +443,7 @@ impl<'a> Control<'a> {
         let code = match self.code {
             Some(code) => code,
             None if failed > 0 || judged.iter().any(|one| !one.holds) => exit::FAILED,
+            None if good == 0 && self.timed_out => exit::INTERNAL,
             None if good == 0 => exit::NO_CALLS,
             None => exit::SUCCESS,
         };

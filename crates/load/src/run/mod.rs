@@ -25,7 +25,7 @@ pub mod exit {
     pub const SUCCESS: u8 = 0;
     /// A call failed, or a threshold does not hold.
     pub const FAILED: u8 = 1;
-    /// Ended by a scenario, or by `-timeout`.
+    /// Ended by a scenario, or by `-timeout` before there was a call.
     pub const INTERNAL: u8 = 97;
     /// There were no calls.
     pub const NO_CALLS: u8 = 99;

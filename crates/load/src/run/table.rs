@@ -86,8 +86,8 @@ pub const OPTIONS: &[Row] = &[
     row("-lost", Value, "percentage of messages that are thrown away"),
     row("-recv_timeout", Value, "how long a recv waits, ms; default for ever"),
     row("-send_timeout", Idle(1), "no effect: what cannot be sent at once fails its call"),
-    row("-timeout", Value, "end after this time, in seconds unless it says otherwise"),
-    row("-timeout_error", Flag, "reaching -timeout is a failure"),
+    row("-timeout", Value, "start no more calls after this time, seconds; those that run end by themselves"),
+    row("-timeout_error", Flag, "reaching -timeout ends all at once, with 255"),
     row("-dynamicStart", Value, "first [dynamic_id]; default 10000"),
     row("-dynamicMax", Value, "last [dynamic_id]; default 12000"),
     row("-dynamicStep", Value, "step of [dynamic_id]; default 4"),
@@ -223,7 +223,7 @@ calls with BYE or CANCEL, then the run.
 Exit codes:
     0  all calls succeeded
     1  a call failed, or a threshold does not hold
-   97  ended by a scenario's stop_now, or by -timeout
+   97  ended by a scenario's stop_now, or by -timeout without a call
    99  no calls were made
   254  an address or port cannot be bound
   255  anything else: options, scenario, injection file
