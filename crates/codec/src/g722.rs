@@ -10,10 +10,10 @@ pub const SAMPLES_PER_OCTET: usize = 2;
 /// Taps of the mirror filters, clause 6.2.1.1.
 const TAPS: usize = 24;
 /// Every second coefficient of the mirror filter, which is symmetric. Table 4.
-const MIRROR: [i32; TAPS / 2] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
+const MIRROR: [i16; TAPS / 2] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
 
 /// Decision levels of the lower band's quantiser. Table 6, `Q6`.
-const LOW_DECISIONS: [i32; 29] = [
+const LOW_DECISIONS: [u16; 29] = [
     35, 72, 110, 150, 190, 233, 276, 323, 370, 422, 473, 530, 587, 650, 714, 786, 858, 940, 1023, 1121, 1219,
     1339, 1458, 1612, 1765, 1980, 2195, 2557, 2919,
 ];
@@ -66,6 +66,10 @@ struct Adaptation {
 const LOW: Adaptation = Adaptation { log_max: 18_432, shift: 8, step: 32 };
 const HIGH: Adaptation = Adaptation { log_max: 22_528, shift: 10, step: 8 };
 
+/// Zeros of the predictor, and lanes of a vector that they lie in; the last two stay empty.
+const ZEROS: usize = 6;
+const LANES: usize = 8;
+
 /// One half band: its quantiser's step and its predictor with two poles and six zeros.
 #[derive(Clone, Debug)]
 struct Band {
@@ -82,9 +86,9 @@ struct Band {
     partials: [i32; 2],
     /// Coefficients of the poles, `A`, and of the zeros, `B`.
     poles: [i32; 2],
-    zeros: [i32; 6],
-    /// The last six differences, `D`.
-    differences: [i32; 6],
+    zeros: [i16; LANES],
+    /// The last six differences, `D`, doubled, as they are only ever used; zero beyond them.
+    doubled: [i16; LANES],
 }
 
 impl Band {
@@ -98,8 +102,8 @@ impl Band {
             samples: [0; 2],
             partials: [0; 2],
             poles: [0; 2],
-            zeros: [0; 6],
-            differences: [0; 6],
+            zeros: [0; LANES],
+            doubled: [0; LANES],
         }
     }
 
@@ -117,37 +121,47 @@ impl Band {
     fn predict(&mut self, difference: i32) {
         let sample = saturated(self.expected + difference); // RECONS
         let partial = saturated(self.zeros_part + difference); // PARREC
-        let is_negative = |value: i32| value < 0;
-        let sign = is_negative(partial);
-        let [same_as_last, same_as_before] = self.partials.map(|earlier| is_negative(earlier) == sign);
-        // UPPOL2
-        let quadruple = saturated(self.poles[0] << 2);
-        let turned = if same_as_last { -quadruple } else { quadruple }.min(i32::from(i16::MAX));
-        let nudge = if same_as_before { 128 } else { -128 };
-        let second = (nudge + (turned >> 7) + scaled(self.poles[1], 32_512)).clamp(-12_288, 12_288);
-        // UPPOL1
-        let nudge = if same_as_last { 192 } else { -192 };
-        let limit = saturated(15_360 - second);
-        let first = saturated(nudge + scaled(self.poles[0], 32_640)).clamp(-limit, limit);
-        self.poles = [first, second];
-        // UPZERO
-        let nudge = if difference == 0 { 0 } else { 128 };
-        for (zero, earlier) in self.zeros.iter_mut().zip(self.differences) {
-            let same = is_negative(earlier) == is_negative(difference);
-            *zero = saturated(if same { nudge } else { -nudge } + scaled(*zero, 32_640));
-        }
+        self.move_poles(partial);
+        self.move_zeros(difference);
         // DELAYA
-        self.differences.rotate_right(1);
-        self.differences[0] = difference;
         self.samples = [sample, self.samples[0]];
         self.partials = [partial, self.partials[0]];
         // FILTEP, FILTEZ, PREDIC
         let part = |coefficient: i32, value: i32| scaled(coefficient, saturated(value + value));
         let poles_part =
             saturated(part(self.poles[0], self.samples[0]) + part(self.poles[1], self.samples[1]));
-        let zeros = self.zeros.iter().zip(self.differences);
-        self.zeros_part = saturated(zeros.map(|(zero, difference)| part(*zero, difference)).sum());
+        let zeros = self.zeros.iter().zip(&self.doubled);
+        let zeros_part = zeros.map(|(zero, doubled)| scaled(i32::from(*zero), i32::from(*doubled))).sum();
+        self.zeros_part = saturated(zeros_part);
         self.expected = saturated(poles_part + self.zeros_part);
+    }
+
+    /// `UPPOL2`, `UPPOL1`.
+    fn move_poles(&mut self, partial: i32) {
+        let is_negative = |value: i32| value < 0;
+        let [same_as_last, same_as_before] =
+            self.partials.map(|earlier| is_negative(earlier) == is_negative(partial));
+        let quadruple = saturated(self.poles[0] << 2);
+        let turned = if same_as_last { -quadruple } else { quadruple }.min(i32::from(i16::MAX));
+        let nudge = if same_as_before { 128 } else { -128 };
+        let second = (nudge + (turned >> 7) + scaled(self.poles[1], 32_512)).clamp(-12_288, 12_288);
+        let nudge = if same_as_last { 192 } else { -192 };
+        let limit = saturated(15_360 - second);
+        let first = saturated(nudge + scaled(self.poles[0], 32_640)).clamp(-limit, limit);
+        self.poles = [first, second];
+    }
+
+    /// `UPZERO`, and the new difference takes its place. Without a branch and in lanes, for the compiler's vectors.
+    fn move_zeros(&mut self, difference: i32) {
+        let nudge = if difference == 0 { 0i16 } else { 128 };
+        let sign = (difference >> 31) as i16;
+        for (zero, earlier) in self.zeros.iter_mut().zip(&self.doubled) {
+            let differs = (earlier >> 15) ^ sign;
+            let decayed = scaled(i32::from(*zero), 32_640) as i16;
+            *zero = decayed.saturating_add((nudge ^ differs) - differs);
+        }
+        self.doubled.copy_within(..ZEROS - 1, 1);
+        self.doubled[0] = saturated(difference + difference) as i16;
     }
 
     fn adapt_low(&mut self, code: usize) {
@@ -160,39 +174,53 @@ impl Band {
     }
 }
 
-/// The last samples of a mirror filter, as even and odd ones.
-#[derive(Clone, Debug, Default)]
-struct Mirror {
-    even: [i32; TAPS / 2],
-    odd: [i32; TAPS / 2],
+/// The mirror filter's two halves over pairs of samples as they lie, even and odd in turn.
+const EVEN_HALF: [i16; TAPS] = half(1, 0);
+const ODD_HALF: [i16; TAPS] = half(0, 1);
+/// The same for the lower band, their sum, and for the higher, their difference.
+const LOW_BAND: [i16; TAPS] = half(1, 1);
+const HIGH_BAND: [i16; TAPS] = half(-1, 1);
+
+const fn half(even: i16, odd: i16) -> [i16; TAPS] {
+    let mut taps = [0; TAPS];
+    let mut pair = 0;
+    while pair < TAPS / 2 {
+        taps[2 * pair] = even * MIRROR[pair];
+        taps[2 * pair + 1] = odd * MIRROR[TAPS / 2 - 1 - pair];
+        pair += 1;
+    }
+    taps
 }
 
-impl Mirror {
-    /// Takes a pair and gives the two half filters' sums.
-    fn pass(&mut self, even: i32, odd: i32) -> (i32, i32) {
-        self.even.copy_within(1.., 0);
-        self.odd.copy_within(1.., 0);
-        self.even[TAPS / 2 - 1] = even;
-        self.odd[TAPS / 2 - 1] = odd;
-        let sum = |values: &[i32; TAPS / 2], mirrored: bool| -> i32 {
-            let at = |tap: usize| if mirrored { MIRROR[TAPS / 2 - 1 - tap] } else { MIRROR[tap] };
-            values.iter().enumerate().map(|(tap, value)| value * at(tap)).sum()
-        };
-        (sum(&self.even, false), sum(&self.odd, true))
-    }
+/// Pairs that are filtered at a time: 10 ms.
+const BLOCK: usize = 80;
+/// Samples before a block that its filter reaches back to.
+const HISTORY: usize = TAPS - SAMPLES_PER_OCTET;
+
+/// A block of pairs with what came before it.
+type Window = [i16; HISTORY + SAMPLES_PER_OCTET * BLOCK];
+
+/// What a filter sees of the pair with this number.
+fn seen(window: &Window, pair: usize) -> &[i16] {
+    &window[SAMPLES_PER_OCTET * pair..][..TAPS]
+}
+
+/// The sum of products. It stays below 2^30: the taps add up to less than 2^14.
+fn filtered(samples: &[i16], taps: &[i16; TAPS]) -> i32 {
+    samples.iter().zip(taps).map(|(sample, tap)| i32::from(*sample) * i32::from(*tap)).sum()
 }
 
 /// One direction's encoder.
 #[derive(Clone, Debug)]
 pub struct G722Encoder {
-    mirror: Mirror,
+    history: [i16; HISTORY],
     low: Band,
     high: Band,
 }
 
 impl Default for G722Encoder {
     fn default() -> Self {
-        Self { mirror: Mirror::default(), low: Band::new(LOW), high: Band::new(HIGH) }
+        Self { history: [0; HISTORY], low: Band::new(LOW), high: Band::new(HIGH) }
     }
 }
 
@@ -200,33 +228,43 @@ impl G722Encoder {
     /// Encodes pairs of samples at 16 kHz, as many as both slices hold; returns how many octets. An odd last sample is
     /// left out.
     pub fn encode(&mut self, samples: &[i16], octets: &mut [u8]) -> usize {
-        for (octet, pair) in octets.iter_mut().zip(samples.chunks_exact(SAMPLES_PER_OCTET)) {
-            *octet = self.encode_pair(i32::from(pair[0]), i32::from(pair[1]));
+        let pairs = octets.len().min(samples.len() / SAMPLES_PER_OCTET);
+        let samples = &samples[..pairs * SAMPLES_PER_OCTET];
+        let blocks = samples.chunks(BLOCK * SAMPLES_PER_OCTET);
+        for (octets, samples) in octets[..pairs].chunks_mut(BLOCK).zip(blocks) {
+            let mut window: Window = [0; _];
+            window[..HISTORY].copy_from_slice(&self.history);
+            window[HISTORY..][..samples.len()].copy_from_slice(samples);
+            for (pair, octet) in octets.iter_mut().enumerate() {
+                let seen = seen(&window, pair);
+                *octet = self.encode_bands(filtered(seen, &LOW_BAND) >> 14, filtered(seen, &HIGH_BAND) >> 14);
+            }
+            self.history.copy_from_slice(&window[samples.len()..][..HISTORY]);
         }
-        octets.len().min(samples.len() / SAMPLES_PER_OCTET)
+        pairs
     }
 
-    fn encode_pair(&mut self, first: i32, second: i32) -> u8 {
-        let (even, odd) = self.mirror.pass(first, second);
-        let low = (odd + even) >> 14;
-        let high = (odd - even) >> 14;
+    fn encode_bands(&mut self, low: i32, high: i32) -> u8 {
         let low_code = quantise_low(saturated(low - self.low.expected), self.low.step);
-        self.low.adapt_low(low_code);
+        self.low.adapt_low(usize::from(low_code));
         let high_code = quantise_high(saturated(high - self.high.expected), self.high.step);
-        self.high.adapt_high(high_code);
-        (high_code << 6 | low_code) as u8
+        self.high.adapt_high(usize::from(high_code));
+        high_code << 6 | low_code
     }
 }
 
 /// A magnitude that is symmetric about minus one half.
 const fn magnitude(difference: i32) -> i32 {
-    if difference < 0 { -(difference + 1) } else { difference }
+    difference ^ (difference >> 31)
 }
 
-/// `QUANTL`: six bits.
-fn quantise_low(difference: i32, step: i32) -> usize {
-    let magnitude = magnitude(difference);
-    let level = LOW_DECISIONS.partition_point(|decision| magnitude >= (decision * step) >> 12);
+/// `QUANTL`: six bits. All levels are compared, in lanes, which is quicker than a search whose turns nobody can foresee.
+fn quantise_low(difference: i32, step: i32) -> u8 {
+    let (magnitude, step) = (magnitude(difference) as u16, step as u32);
+    let is_reached = |level: &u16| u16::from(magnitude >= ((u32::from(*level) * step) >> 16) as u16);
+    let levels: u16 = LOW_LEVELS.iter().map(is_reached).sum();
+    // What fills the lanes up is reached last, beyond the last level.
+    let level = (levels as u8).min(LOW_DECISIONS.len() as u8);
     match (difference < 0, level) {
         // Table 5: codes count down with the magnitude; 0 to 3 are never sent.
         (false, level) => 61 - level,
@@ -235,8 +273,19 @@ fn quantise_low(difference: i32, step: i32) -> usize {
     }
 }
 
+/// [`LOW_DECISIONS`] such that a product with the step is shifted by a whole word, in whole vectors.
+const LOW_LEVELS: [u16; 32] = {
+    let mut levels = [u16::MAX; 32];
+    let mut at = 0;
+    while at < LOW_DECISIONS.len() {
+        levels[at] = LOW_DECISIONS[at] << 4;
+        at += 1;
+    }
+    levels
+};
+
 /// `QUANTH`: two bits.
-const fn quantise_high(difference: i32, step: i32) -> usize {
+const fn quantise_high(difference: i32, step: i32) -> u8 {
     let is_large = magnitude(difference) >= (HIGH_DECISION * step) >> 12;
     match (difference < 0, is_large) {
         (true, false) => 1,
@@ -249,39 +298,49 @@ const fn quantise_high(difference: i32, step: i32) -> usize {
 /// One direction's decoder.
 #[derive(Clone, Debug)]
 pub struct G722Decoder {
-    mirror: Mirror,
+    history: [i16; HISTORY],
     low: Band,
     high: Band,
 }
 
 impl Default for G722Decoder {
     fn default() -> Self {
-        Self { mirror: Mirror::default(), low: Band::new(LOW), high: Band::new(HIGH) }
+        Self { history: [0; HISTORY], low: Band::new(LOW), high: Band::new(HIGH) }
     }
 }
 
 impl G722Decoder {
     /// Decodes octets to pairs of samples at 16 kHz, as many as both slices hold; returns how many samples.
     pub fn decode(&mut self, octets: &[u8], samples: &mut [i16]) -> usize {
-        for (pair, octet) in samples.chunks_exact_mut(SAMPLES_PER_OCTET).zip(octets) {
-            let (first, second) = self.decode_octet(*octet);
-            pair[0] = first;
-            pair[1] = second;
+        let pairs = octets.len().min(samples.len() / SAMPLES_PER_OCTET);
+        let samples = &mut samples[..pairs * SAMPLES_PER_OCTET];
+        let blocks = samples.chunks_mut(BLOCK * SAMPLES_PER_OCTET);
+        for (octets, samples) in octets[..pairs].chunks(BLOCK).zip(blocks) {
+            let mut window: Window = [0; _];
+            window[..HISTORY].copy_from_slice(&self.history);
+            for (pair, octet) in window[HISTORY..].chunks_exact_mut(SAMPLES_PER_OCTET).zip(octets) {
+                let (low, high) = self.decode_bands(*octet);
+                // Both are within 15 bits, so sum and difference lose nothing.
+                pair.copy_from_slice(&[(low + high) as i16, (low - high) as i16]);
+            }
+            for (number, pair) in samples.chunks_exact_mut(SAMPLES_PER_OCTET).enumerate() {
+                let seen = seen(&window, number);
+                let sums = [filtered(seen, &ODD_HALF), filtered(seen, &EVEN_HALF)];
+                pair.copy_from_slice(&sums.map(|sum| saturated(sum >> 11) as i16));
+            }
+            self.history.copy_from_slice(&window[samples.len()..][..HISTORY]);
         }
-        octets.len().min(samples.len() / SAMPLES_PER_OCTET) * SAMPLES_PER_OCTET
+        pairs * SAMPLES_PER_OCTET
     }
 
-    fn decode_octet(&mut self, octet: u8) -> (i16, i16) {
+    fn decode_bands(&mut self, octet: u8) -> (i32, i32) {
         let (low_code, high_code) = (usize::from(octet & 0x3f), usize::from(octet >> 6));
         let low = self.low.expected + scaled(self.low.step, LOW_SIX_BITS[low_code]);
         self.low.adapt_low(low_code);
         let high = self.high.expected + scaled(self.high.step, HIGH_TWO_BITS[high_code]);
         self.high.adapt_high(high_code);
         // LIMIT
-        let (low, high) = (low.clamp(-16_384, 16_383), high.clamp(-16_384, 16_383));
-        let (even, odd) = self.mirror.pass(low + high, low - high);
-        // The shift is by 11 and the result saturates, so the casts lose nothing.
-        (saturated(odd >> 11) as i16, saturated(even >> 11) as i16)
+        (low.clamp(-16_384, 16_383), high.clamp(-16_384, 16_383))
     }
 }
 
