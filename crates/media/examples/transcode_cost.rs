@@ -53,7 +53,9 @@ fn speech(rate: u32, packets: u32) -> Vec<i16> {
             noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             phase += (120.0 + 30.0 * (t * 2.0).sin()) / f64::from(rate);
             let voiced: f64 = (1..20)
-                .map(|harmonic| (std::f64::consts::TAU * phase * f64::from(harmonic)).sin() / f64::from(harmonic))
+                .map(|harmonic| {
+                    (std::f64::consts::TAU * phase * f64::from(harmonic)).sin() / f64::from(harmonic)
+                })
                 .sum();
             let hiss = f64::from((noise >> 16) as i16) / 32_768.0;
             let syllable = (std::f64::consts::TAU * 2.0 * t).sin().max(0.0);

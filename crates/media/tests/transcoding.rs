@@ -1,6 +1,6 @@
 //! A stream between legs that share no codec, packet by packet: sound, loss, order, lengths, keys and pauses.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use offhook_base::Instant;
 use offhook_codec::{Dbm0, Decoder, Encoder, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec};
@@ -116,6 +116,22 @@ impl Call {
                 }
             }
             Verdict::Answer { .. } | Verdict::Drop(_) => {}
+        }
+    }
+
+    /// Some ms go by.
+    fn wait(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now = self.now + Duration::from_millis(1);
+            let mut ports = Vec::new();
+            self.relay.go_on(self.now, |port| ports.push(port));
+            let mut buffer = [0; 2000];
+            for port in ports {
+                while let Some(packet) = self.relay.next_voice_packet(port, &mut buffer, self.now) {
+                    let (to, len) = packet.unwrap();
+                    self.keep(to, &buffer[..len]);
+                }
+            }
         }
     }
 
@@ -236,6 +252,38 @@ fn a_late_packet_does_not_turn_time_back() {
     assert_eq!(call.sent.len(), 4);
 }
 
+/// Where packets overtake each other, the first that does so teaches the node to wait, and from then on nothing is lost; once
+/// the network is in order again, a loss is concealed at once.
+#[test]
+fn packets_that_overtake_each_other_are_put_back_in_order() {
+    let mut call = Call::new([VoiceCodec::Pcma, VoiceCodec::G722], 20);
+    let mut useless = Vec::new();
+    let mut number = 0u16;
+    for _ in 0..20 {
+        let payloads: Vec<_> = (0..10).map(|_| call.speech(20)).collect();
+        // The fourth comes 10 ms after the fifth.
+        for at in [0u16, 1, 2, 4, 3, 5, 6, 7, 8, 9] {
+            if at == 4 {
+                call.wait(10);
+            }
+            let before = call.sent.len();
+            call.say(number + at, u32::from(number + at) * 160, VOICE, &payloads[usize::from(at)]);
+            useless.push(call.sent.len() == before && at == 3);
+            call.wait(if at == 4 || at == 3 { 10 } else { 20 });
+        }
+        number += 10;
+    }
+    assert_eq!(useless.iter().filter(|useless| **useless).count(), 1, "only the first one came in vain");
+    call.assert_unbroken(20);
+    assert_eq!(call.sent.len(), 200);
+    // What waits for nothing leaves in time: the last word before a pause.
+    let payload = call.speech(20);
+    call.say(number + 1, u32::from(number + 1) * 160, VOICE, &payload);
+    assert_eq!(call.sent.len(), 200, "it waits for one before it");
+    call.wait(60);
+    assert_eq!(call.sent.len(), 202, "one was concealed");
+}
+
 #[test]
 fn a_pause_of_the_sender_is_one_for_the_listener() {
     let mut call = Call::new([VoiceCodec::Pcma, VoiceCodec::Opus], 20);
@@ -300,13 +348,17 @@ proptest! {
     #[test]
     fn any_packets_are_survived(
         packets in prop::collection::vec(
-            (any::<u16>(), any::<u32>(), 0usize..4, prop::collection::vec(any::<u8>(), 0..400)), 0..60
+            (0u16..40, 0u32..40, 0usize..4, prop::collection::vec(any::<u8>(), 0..400), 0u64..40), 0..60
         ),
         codecs in (0usize..4, 0usize..4).prop_filter("two", |(a, b)| a != b),
     ) {
         let mut call = Call::new([CODECS[codecs.0], CODECS[codecs.1]], 20);
-        for (sequence, timestamp, kind, payload) in packets {
+        for (sequence, timestamp, kind, payload, wait) in packets {
+            // Now and then far from where the stream was.
+            let sequence = if sequence > 37 { sequence * 1600 } else { sequence };
+            let timestamp = if timestamp > 37 { timestamp << 26 } else { timestamp * 160 };
             call.say(sequence, timestamp, [VOICE, EVENTS, NOISE, VOICE][kind], &payload);
+            call.wait(wait);
         }
         for pair in call.sent.windows(2) {
             prop_assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));

@@ -32,15 +32,22 @@ pub fn metronome(period: Duration) -> io::Result<File> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel just gave us this descriptor and nobody else owns it.
-    let timer = unsafe { OwnedFd::from_raw_fd(fd) };
+    let timer = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    set_period(&timer, period)?;
+    Ok(timer)
+}
+
+/// Gives a metronome another period; zero stops it.
+pub fn set_period(metronome: &File, period: Duration) -> io::Result<()> {
     let period = libc::timespec {
         tv_sec: period.as_secs() as libc::time_t,
         tv_nsec: period.subsec_nanos() as libc::c_long,
     };
     let times = libc::itimerspec { it_interval: period, it_value: period };
     // SAFETY: the descriptor is open, `times` lives through the call, and the old value is not asked for.
-    let result = unsafe { libc::timerfd_settime(timer.as_raw_fd(), 0, &raw const times, ptr::null_mut()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from(timer)) }
+    let result =
+        unsafe { libc::timerfd_settime(metronome.as_raw_fd(), 0, &raw const times, ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The set, and room for what it tells.

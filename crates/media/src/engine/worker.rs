@@ -13,7 +13,7 @@ use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STR
 
 use super::{
     MediaConfig, Order,
-    epoll::{Epoll, metronome},
+    epoll::{Epoll, metronome, set_period},
     sockets::{BoundPair, bind_pair},
     table::{PortTable, Token},
 };
@@ -30,6 +30,10 @@ const TICK: Duration = Duration::from_secs(1);
 const BELL: u64 = u64::MAX;
 /// Names the beat of seconds.
 const METRONOME: u64 = u64::MAX - 1;
+/// How often packets are looked after that wait for others before them, while there are any.
+const PATIENCE_TICK: Duration = Duration::from_millis(5);
+/// Names that beat.
+const PATIENCE: u64 = u64::MAX - 2;
 /// Packets read from one port in a turn: a video frame's worth. More wait for the next turn, so that a flooded port does
 /// not starve the others.
 const BURST_MAX: usize = 32;
@@ -49,6 +53,9 @@ pub struct Worker {
     buffer: Box<[u8; PACKET_LEN_MAX + OVERHEAD_MAX]>,
     bell: Arc<File>,
     metronome: File,
+    /// Beats only while packets wait.
+    patience: File,
+    is_patient: bool,
     orders: Receiver<Order>,
     counters: Arc<Counters>,
     tell: Box<dyn Fn(MediaEvent) + Send>,
@@ -68,8 +75,9 @@ impl Worker {
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&*bell, BELL)?;
-        let metronome = metronome(TICK)?;
+        let (metronome, patience) = (metronome(TICK)?, metronome(Duration::ZERO)?);
         epoll.add(&metronome, METRONOME)?;
+        epoll.add(&patience, PATIENCE)?;
         Ok(Self {
             relay: Relay::new(config.silence),
             config,
@@ -79,6 +87,8 @@ impl Worker {
             buffer: Box::new([0; PACKET_LEN_MAX + OVERHEAD_MAX]),
             bell,
             metronome,
+            patience,
+            is_patient: false,
             orders,
             counters,
             tell,
@@ -103,9 +113,11 @@ impl Worker {
                 match self.epoll.token(at) {
                     BELL => has_orders = true,
                     METRONOME => self.tick(now),
+                    PATIENCE => self.go_on(now),
                     token => self.read_port(Token(token), now),
                 }
             }
+            self.set_patience();
             // Commands after packets: what came before a command was sent under what held before it.
             if has_orders && self.carry_out_orders().is_err() {
                 return;
@@ -121,6 +133,23 @@ impl Worker {
     fn tick(&mut self, now: Instant) {
         let _ = (&self.metronome).read(&mut [0; 8]);
         self.relay.check_silence(now, &self.tell);
+    }
+
+    /// Says what has waited long enough.
+    fn go_on(&mut self, now: Instant) {
+        let _ = (&self.patience).read(&mut [0; 8]);
+        let mut ports = Vec::new();
+        self.relay.go_on(now, |port| ports.push(port));
+        ports.into_iter().for_each(|port| self.say(port, now));
+    }
+
+    fn set_patience(&mut self) {
+        if self.relay.waits() != self.is_patient {
+            self.is_patient = self.relay.waits();
+            let period = if self.is_patient { PATIENCE_TICK } else { Duration::ZERO };
+            // Only a descriptor that is none could be refused.
+            let _ = set_period(&self.patience, period);
+        }
     }
 
     fn read_port(&mut self, token: Token, now: Instant) {

@@ -8,6 +8,7 @@ mod crypto;
 pub mod latch;
 mod payloads;
 mod stream;
+mod transcode;
 mod voice;
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -17,8 +18,7 @@ pub use offhook_rtp::srtp::OVERHEAD_MAX;
 use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamQuality};
 
 use crate::{DropReason, prefetch::prefetch};
-use stream::{Kind, Received, Stream};
-use voice::Recoded;
+use stream::{Received, Stream};
 
 /// Which of a pair's ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,8 @@ pub struct Relay {
     free: Vec<usize>,
     by_id: BTreeMap<EndpointId, usize>,
     silence: Option<Duration>,
+    /// RTP ports of transcoded streams whose packets wait for others before them.
+    waiting: Vec<PortId>,
 }
 
 impl Relay {
@@ -245,52 +247,12 @@ impl Relay {
         };
         let slot = partner.ok_or(DropReason::Unbridged)?;
         if stream.is_transcoded() {
-            return self.transcode(port, slot, kind, buffer, len, now);
+            return self.transcode(port, slot, kind, (buffer, len), now);
         }
         let partner = self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::Unbridged)?;
         let stream = partner.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
         let (component, to, len) = stream.transmit(kind, buffer, len, now)?;
         Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
-    }
-
-    /// As [`Relay::try_packet`], where the sides share no codec.
-    fn transcode(
-        &mut self,
-        port: PortId,
-        partner: usize,
-        kind: Kind,
-        buffer: &mut [u8],
-        len: usize,
-        now: Instant,
-    ) -> Result<Verdict, DropReason> {
-        let Ok([Some(from), Some(to)]) = self.slots.get_disjoint_mut([port.slot(), partner]) else {
-            return Err(DropReason::Unbridged);
-        };
-        let at = port.stream();
-        let (Some(from), Some(to)) = (from.streams.get_mut(at), to.streams.get_mut(at)) else {
-            return Err(DropReason::Unbridged);
-        };
-        match from.transcode(kind, to, buffer, len) {
-            Recoded::Said => Ok(Verdict::Say { through: PortId::new(partner, at, Component::Rtp) }),
-            Recoded::Written(len) => {
-                let (component, to, len) = to.transmit(kind, buffer, len, now)?;
-                Ok(Verdict::Forward { through: PortId::new(partner, at, component), to, len })
-            }
-            Recoded::Nothing => Err(DropReason::Unplayable),
-        }
-    }
-
-    /// The next packet that a transcoded stream has for the leg of `through`, written into `buffer`: where to, and its length.
-    /// `None` when all are taken.
-    pub fn next_voice_packet(
-        &mut self,
-        through: PortId,
-        buffer: &mut [u8],
-        now: Instant,
-    ) -> Option<Result<(SocketAddr, usize), DropReason>> {
-        let stream = self.slots.get_mut(through.slot())?.as_mut()?.streams.get_mut(through.stream())?;
-        let len = stream.next_voice_packet(buffer)?;
-        Some(stream.transmit(Kind::Media, buffer, len, now).map(|(_, to, len)| (to, len)))
     }
 
     /// Asks for the memory where a packet of `port` will find its endpoint.

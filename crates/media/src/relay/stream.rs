@@ -118,7 +118,14 @@ impl Stream {
 
     /// Takes a packet of this leg for a partner that shares no codec with it. Without a voice at the other side it stays as it
     /// is.
-    pub fn transcode(&mut self, kind: Kind, partner: &mut Self, buffer: &mut [u8], len: usize) -> Recoded {
+    pub fn transcode(
+        &mut self,
+        kind: Kind,
+        partner: &mut Self,
+        buffer: &mut [u8],
+        len: usize,
+        now: Instant,
+    ) -> Recoded {
         let (Some(voice), Some(other)) = (&mut self.voice, &mut partner.voice) else {
             return Recoded::Written(len);
         };
@@ -127,7 +134,19 @@ impl Stream {
             return Recoded::Written(len);
         }
         self.transcoded_to = Some(other.config().codec.name());
-        voice.recode(other, buffer, len)
+        voice.recode(other, buffer, len, now)
+    }
+
+    /// Whether packets of the leg wait for others before them.
+    pub fn waits(&self) -> bool {
+        self.voice.as_ref().is_some_and(|voice| voice.waits())
+    }
+
+    /// Passes on to `partner` what has waited long enough.
+    pub fn go_on(&mut self, partner: &mut Self, now: Instant) {
+        if let (Some(voice), Some(other)) = (&mut self.voice, &mut partner.voice) {
+            voice.go_on(other, now);
+        }
     }
 
     /// Writes the next packet that waits for the leg into `buffer`; its length.

@@ -3,14 +3,19 @@
 //! A stream has a [`Listener`] for what its leg says and a [`Speaker`] for what is said to it; a packet goes from the one of
 //! its leg to the other of the partner. Keys pressed stay keys, in the clock of whom they go to.
 
+mod hold;
 mod listener;
 mod speaker;
 
+use offhook_base::Instant;
 use offhook_codec::{Decoder, Encoder};
 use offhook_rtp::{rtp::Packet, telephone_event::TelephoneEvent};
 use offhook_switch::media::VoiceConfig;
 
-use self::{listener::Listener, speaker::Speaker};
+use self::{
+    listener::{Heard, Listener},
+    speaker::Speaker,
+};
 
 /// Comfort noise at 8000 Hz. RFC 3389 §4.
 const COMFORT_NOISE: u8 = 13;
@@ -20,7 +25,7 @@ const NOISE_LEN_MAX: usize = 32;
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Recoded {
-    /// Its sound went to the partner, which may have packets now.
+    /// Its sound went to the partner, which may have packets now, or it waits for a packet before it.
     Said,
     /// The first bytes of the buffer are the packet for the partner.
     Written(usize),
@@ -52,17 +57,17 @@ impl Voice {
     }
 
     /// Takes the packet of its leg that is the first `len` bytes of `buffer`, for `partner`.
-    pub fn recode(&mut self, partner: &mut Self, buffer: &mut [u8], len: usize) -> Recoded {
+    pub fn recode(&mut self, partner: &mut Self, buffer: &mut [u8], len: usize, now: Instant) -> Recoded {
         let Ok(packet) = Packet::parse(&buffer[..len]) else { return Recoded::Nothing };
         let (header, payload) = (packet.header(), packet.payload());
         let payload_type = header.payload_type().as_u8();
         let (ssrc, sequence, timestamp) = (header.ssrc(), header.sequence_number().0, header.timestamp().0);
         partner.speaker.follow(ssrc, sequence, timestamp);
         if payload_type == self.config.heard_as {
-            let Some(heard) = self.listener.hear(header, payload) else { return Recoded::Nothing };
-            partner.speaker.pause(heard.pause, self.listener.clock_rate());
-            partner.speaker.say(self.listener.sound(), self.listener.rate());
-            return Recoded::Said;
+            let heard = self.listener.hear(header, payload, now);
+            self.pass_on(heard, partner);
+            self.go_on(partner, now);
+            return if heard == Heard::Useless { Recoded::Nothing } else { Recoded::Said };
         }
         let here = (self.listener.timestamp().unwrap_or(timestamp), self.listener.clock_rate());
         self.listener.skip(header);
@@ -82,6 +87,25 @@ impl Voice {
             Some((None, _)) | None => None,
         };
         written.map_or(Recoded::Nothing, Recoded::Written)
+    }
+
+    /// Passes on what has waited long enough for packets before it.
+    pub fn go_on(&mut self, partner: &mut Self, now: Instant) {
+        while let Some(heard) = self.listener.next_held(now) {
+            self.pass_on(heard, partner);
+        }
+    }
+
+    fn pass_on(&self, heard: Heard, partner: &mut Self) {
+        if let Heard::Sound { pause } = heard {
+            partner.speaker.pause(pause, self.listener.clock_rate());
+            partner.speaker.say(self.listener.sound(), self.listener.rate());
+        }
+    }
+
+    /// Whether packets of its leg wait for others: [`Voice::go_on`] must be called within some ms.
+    pub fn waits(&self) -> bool {
+        self.listener.holds()
     }
 
     /// Writes the next packet for its leg into `buffer`; its length.

@@ -1,0 +1,82 @@
+//! Streams that are transcoded, as the engine sees them: what comes in, what goes out, what waits.
+
+use std::net::SocketAddr;
+
+use offhook_base::Instant;
+
+use super::{
+    Component, PortId, Relay, Verdict,
+    stream::{Kind, Stream},
+    voice::Recoded,
+};
+use crate::DropReason;
+
+impl Relay {
+    /// As [`Relay::handle_packet`], where the sides share no codec.
+    pub(super) fn transcode(
+        &mut self,
+        port: PortId,
+        partner: usize,
+        kind: Kind,
+        (buffer, len): (&mut [u8], usize),
+        now: Instant,
+    ) -> Result<Verdict, DropReason> {
+        let (from, to) = self.pair(port, partner).ok_or(DropReason::Unbridged)?;
+        let waited = from.waits();
+        let recoded = from.transcode(kind, to, buffer, len, now);
+        let through = |component| PortId::new(partner, port.stream(), component);
+        let verdict = match recoded {
+            Recoded::Said => Ok(Verdict::Say { through: through(Component::Rtp) }),
+            Recoded::Written(len) => to
+                .transmit(kind, buffer, len, now)
+                .map(|(component, to, len)| Verdict::Forward { through: through(component), to, len }),
+            Recoded::Nothing => Err(DropReason::Unplayable),
+        };
+        if from.waits() && !waited {
+            self.waiting.push(port);
+        }
+        verdict
+    }
+
+    /// The streams of `port` and of the endpoint in the slot `partner`.
+    fn pair(&mut self, port: PortId, partner: usize) -> Option<(&mut Stream, &mut Stream)> {
+        let [Some(from), Some(to)] = self.slots.get_disjoint_mut([port.slot(), partner]).ok()? else {
+            return None;
+        };
+        Some((from.streams.get_mut(port.stream())?, to.streams.get_mut(port.stream())?))
+    }
+
+    /// The next packet that a transcoded stream has for the leg of `through`, written into `buffer`: where to, and its length.
+    /// `None` when all are taken.
+    pub fn next_voice_packet(
+        &mut self,
+        through: PortId,
+        buffer: &mut [u8],
+        now: Instant,
+    ) -> Option<Result<(SocketAddr, usize), DropReason>> {
+        let stream = self.slots.get_mut(through.slot())?.as_mut()?.streams.get_mut(through.stream())?;
+        let len = stream.next_voice_packet(buffer)?;
+        Some(stream.transmit(Kind::Media, buffer, len, now).map(|(_, to, len)| (to, len)))
+    }
+
+    /// Whether packets wait for others before them: [`Relay::go_on`] wants to be called every few ms.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Goes on with packets that have waited long enough. `say` is told of each port that
+    /// [`next_voice_packet`](Self::next_voice_packet) may have packets for.
+    pub fn go_on(&mut self, now: Instant, mut say: impl FnMut(PortId)) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        waiting.retain(|port| {
+            let partner = self.slots.get(port.slot()).and_then(|slot| slot.as_ref()?.partner);
+            let Some(partner) = partner else { return false };
+            let Some((from, to)) = self.pair(*port, partner) else { return false };
+            from.go_on(to, now);
+            let waits = from.waits();
+            say(PortId::new(partner, port.stream(), Component::Rtp));
+            waits
+        });
+        self.waiting = waiting;
+    }
+}
