@@ -1,5 +1,6 @@
 //! The end-to-end tests. `cargo test -p offhook-e2e` runs them; they need what `scripts/setup.sh test` installs.
 
+mod backup;
 mod baresip_phones;
 mod built_in;
 mod hostile;

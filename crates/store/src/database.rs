@@ -166,6 +166,9 @@ async fn migrate(
     if found > known {
         return Err(OpenError::Newer { path: path.to_path_buf(), found, known });
     }
+    if (1..known).contains(&found) {
+        keep_old_form(writer, path, found).await?;
+    }
     for migration in migrations.iter().filter(|migration| migration.version > found) {
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         sqlx::raw_sql(migration.sql).execute(&mut *transaction).await.map_err(failed)?;
@@ -173,5 +176,31 @@ async fn migrate(
         sqlx::raw_sql(stamp).execute(&mut *transaction).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
     }
+    Ok(())
+}
+
+/// The way back: a copy of the database in its old form, beside it, for the older program. One that is there from an attempt
+/// before is as good.
+async fn keep_old_form(writer: &mut SqliteConnection, path: &Path, schema: i64) -> Result<(), OpenError> {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(format!(".schema-{schema}"));
+    let copy = PathBuf::from(name);
+    if copy.exists() {
+        return Ok(());
+    }
+    // Made under another name, so that what bears this one is whole.
+    let partial = copy.with_extension("partial");
+    let failed = |source| OpenError::File { doing: "copy", path: copy.clone(), source };
+    match fs::remove_file(&partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => create_private_file(&partial)?,
+    }
+    sqlx::query("VACUUM INTO ?")
+        .bind(partial.to_string_lossy().into_owned())
+        .execute(writer)
+        .await
+        .map_err(|source| OpenError::Database { path: path.to_path_buf(), source })?;
+    fs::rename(&partial, &copy).map_err(failed)?;
+    tracing::info!(schema, file = %copy.display(), "kept the database as it was: the way back to the older program");
     Ok(())
 }

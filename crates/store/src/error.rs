@@ -74,7 +74,9 @@ impl OpenError {
                 "make the path writable for this user, or name another directory in storage.data"
             }
             Self::InUse { .. } => "stop the other node, or give this one its own data directory",
-            Self::Newer { .. } => "start the newer program, or restore the backup made before the upgrade",
+            Self::Newer { .. } => {
+                "start the newer program; or put the file NAME.schema-N, kept before the upgrade, in the database's place"
+            }
             Self::BadKey { .. } | Self::KeyMissing { .. } => {
                 "restore the key file from the backup; without it, remove the peers' secrets and set them again"
             }

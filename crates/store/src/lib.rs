@@ -7,6 +7,7 @@
 
 mod access;
 mod audit;
+pub mod backup;
 mod binding;
 mod binding_load;
 mod bulk;

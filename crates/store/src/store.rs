@@ -14,8 +14,8 @@ use crate::{
     token::TokenCache,
 };
 
-const SITE_FILE: &str = "site.db";
-const RECORDS_FILE: &str = "records.db";
+pub(crate) const SITE_FILE: &str = "site.db";
+pub(crate) const RECORDS_FILE: &str = "records.db";
 const KEY_FILE: &str = "secret.key";
 const LOCK_FILE: &str = "lock";
 
@@ -28,6 +28,16 @@ const RECORDS_MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/records/0001_start.sql") },
     Migration { version: 2, sql: include_str!("../migrations/records/0002_fewer_indexes.sql") },
 ];
+
+/// The newest schema of the database of this name that this program knows.
+pub(crate) fn schema_of(name: &str) -> Option<i64> {
+    let migrations = match name {
+        SITE_FILE => SITE_MIGRATIONS,
+        RECORDS_FILE => RECORDS_MIGRATIONS,
+        _ => return None,
+    };
+    migrations.last().map(|last| last.version)
+}
 
 /// All that outlives the process: configuration, bindings and tokens in `site.db`, records in `records.db`, the key for
 /// secrets in `secret.key`. Cloning it is cheap; the directory stays locked until the last clone is gone.
@@ -109,7 +119,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn make_private_folder(folder: &Path) -> Result<(), OpenError> {
+pub(crate) fn make_private_folder(folder: &Path) -> Result<(), OpenError> {
     let failed = |doing| move |source| OpenError::File { doing, path: folder.to_path_buf(), source };
     match fs::metadata(folder) {
         Ok(found) if found.is_dir() && found.permissions().mode() & 0o077 != 0 => {
@@ -121,7 +131,7 @@ fn make_private_folder(folder: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn lock_folder(folder: &Path) -> Result<fs::File, OpenError> {
+pub(crate) fn lock_folder(folder: &Path) -> Result<fs::File, OpenError> {
     let path = folder.join(LOCK_FILE);
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);

@@ -1,5 +1,6 @@
 //! The command line: what may be typed, and what `--help` says of it.
 
+mod backup;
 mod live;
 mod node;
 mod site;
@@ -8,6 +9,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
+pub use backup::{BackupArgs, RestoreArgs};
 pub use live::{CallsArgs, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
 pub use site::{
@@ -108,6 +110,10 @@ pub enum Command {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Copy all that the node keeps into one file, while it runs
+    Backup(BackupArgs),
+    /// Put a backup in the place of what the stopped node keeps
+    Restore(RestoreArgs),
     /// Show how the node stands
     #[command(after_help = "Examples:\n  offhook status\n  offhook status --json")]
     Status {

@@ -1,6 +1,7 @@
 //! The commands. All but `serve` and `config` are clients of the node's API.
 
 mod apply;
+mod backup;
 mod calls;
 pub mod config;
 mod records;
@@ -28,6 +29,11 @@ use crate::{
 
 /// Carries out a command that talks to a node.
 pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> Result<(), Failure> {
+    match &command {
+        Command::Backup(args) => return backup::backup(config, args).await,
+        Command::Restore(args) => return backup::restore(config, args).await,
+        _ => {}
+    }
     let config = Config::load(config)?.config;
     if let Command::Token(command) = command {
         return token::run(&config, url, command).await;
@@ -48,7 +54,12 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Drain => drain(&client).await,
         Command::Try(args) => crate::try_call::run(&config, url, &args).await,
         // Handled before: they need no node, or another way to it.
-        Command::Serve(_) | Command::Config(_) | Command::Token(_) | Command::Load { .. } => Ok(()),
+        Command::Serve(_)
+        | Command::Config(_)
+        | Command::Token(_)
+        | Command::Load { .. }
+        | Command::Backup(_)
+        | Command::Restore(_) => Ok(()),
     }
 }
 
