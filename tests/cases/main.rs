@@ -3,6 +3,7 @@
 mod backup;
 mod baresip_phones;
 mod built_in;
+mod faults;
 mod hostile;
 mod kamailio_peer;
 mod lasting;

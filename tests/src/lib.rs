@@ -12,6 +12,7 @@ pub mod http;
 pub mod kamailio;
 pub mod load;
 pub mod lossy;
+pub mod name_server;
 pub mod node;
 pub mod ports;
 pub mod process;

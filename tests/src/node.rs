@@ -29,6 +29,8 @@ pub struct NodeOptions {
     pub sections: String,
     /// The domains of the default tenant, as a TOML list; none by default.
     pub domains: &'static str,
+    /// Environment of the process.
+    pub environment: Vec<(&'static str, String)>,
     /// More of the site: `[tenants.default.peers.x]` and so on. Lines 101 to 105 are always there.
     pub site: String,
 }
@@ -36,8 +38,11 @@ pub struct NodeOptions {
 /// A running node. It ends with the value.
 #[derive(Debug)]
 pub struct Node {
-    directory: TempDir,
+    // In the order in which they must go.
     process: Running,
+    _disk: Option<Mounted>,
+    directory: TempDir,
+    environment: Vec<(&'static str, String)>,
     /// UDP and TCP, on 127.0.0.1 and ::1.
     pub sip_port: u16,
     /// TLS, on 127.0.0.1 and ::1.
@@ -63,8 +68,21 @@ pub fn password(line: &str) -> String {
 impl Node {
     /// Starts a node with lines and waits until it is ready.
     pub fn start(options: &NodeOptions) -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory");
+        Self::start_in(test_directory(), options, None)
+    }
+
+    /// The same with its data on a file system of so many KiB of its own. `None`: this user may mount none.
+    pub fn start_on_small_disk(options: &NodeOptions, kib: u32) -> Option<Self> {
+        let directory = test_directory();
+        let data = directory.path().join("data");
+        fs::create_dir(&data).expect("a new directory");
+        let size = format!("size={kib}k,mode=0700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&data).status();
+        mounted.ok().filter(std::process::ExitStatus::success)?;
+        Some(Self::start_in(directory, options, Some(Mounted(data))))
+    }
+
+    fn start_in(directory: TempDir, options: &NodeOptions, disk: Option<Mounted>) -> Self {
         let [sip_port, tls_port, ws_port, wss_port] = [(); 4].map(|()| ports::free());
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let media = ports::node_media();
@@ -104,8 +122,20 @@ level = "debug"
         );
         fs::write(directory.path().join("offhook.toml"), configuration)
             .expect("the test's directory can be written");
-        let process = spawn(directory.path());
-        let mut node = Self { directory, process, sip_port, tls_port, ws_port, wss_port, http, media };
+        let environment = options.environment.clone();
+        let process = spawn(directory.path(), &environment);
+        let mut node = Self {
+            process,
+            _disk: disk,
+            directory,
+            environment,
+            sip_port,
+            tls_port,
+            ws_port,
+            wss_port,
+            http,
+            media,
+        };
         node.wait_until_ready();
         node.apply(&site(options));
         node
@@ -163,7 +193,7 @@ level = "debug"
 
     /// Starts the ended process again on the same data.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.directory.path());
+        self.process = spawn(self.directory.path(), &self.environment);
         self.wait_until_ready();
     }
 
@@ -257,6 +287,12 @@ level = "debug"
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// The lowest number that no open file or socket of the process has: as a limit, it lets it open nothing more.
+    pub fn first_free_descriptor(&self) -> usize {
+        let open = |number: &usize| Path::new(&format!("/proc/{}/fd/{number}", self.process.id())).exists();
+        (0..).find(|number| !open(number)).expect("numbers do not end")
+    }
+
     /// Open files and sockets of the process.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the node runs").count()
@@ -283,11 +319,29 @@ pub fn report(line: &str) {
     eprintln!("{line}");
 }
 
-fn spawn(directory: &Path) -> Running {
+/// A mounted file system. It goes with the value, at the latest when nobody uses it any more.
+#[derive(Debug)]
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+fn test_directory() -> TempDir {
+    tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory")
+}
+
+fn spawn(directory: &Path, environment: &[(&'static str, String)]) -> Running {
+    Running::start("node", serve(directory, environment), directory)
+}
+
+fn serve(directory: &Path, environment: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(binary());
     command.arg("serve").arg("--config").arg(directory.join("offhook.toml")).current_dir(directory);
-    command.env_remove("RUST_LOG");
-    Running::start("node", command, directory)
+    command.env_remove("RUST_LOG").envs(environment.iter().cloned());
+    command
 }
 
 fn site(options: &NodeOptions) -> String {

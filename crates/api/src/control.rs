@@ -45,6 +45,9 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Whether the node takes calls.
     fn readiness(&self) -> Readiness;
 
+    /// What is wrong with the node's surroundings now, a line each; it works on as well as it can.
+    fn troubles(&self) -> Vec<String>;
+
     /// Begins to drain: no new calls, running ones may finish within the configured limit, then the process ends.
     /// Returns at once.
     fn drain(&self) -> BoxFuture<'_, ()>;
@@ -96,6 +99,8 @@ pub enum Readiness {
     Ready,
     /// Not yet: listeners or the store are still coming up.
     Starting,
+    /// Not now: what must be written of calls cannot be.
+    Holding,
     /// No more: it drains.
     Draining,
 }

@@ -9,7 +9,7 @@ use crate::{Api, Problem, auth::Bearer, control::Readiness};
 /// The node in numbers.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Status {
-    /// `ready`, `starting` or `draining`.
+    /// `ready`, `starting`, `holding` (no new calls, for their records cannot be written) or `draining`.
     readiness: String,
     /// The program's version.
     version: String,
@@ -30,11 +30,13 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The node takes calls: 200, else 503.
+/// The node takes calls: 200, else 503. What is wrong stands below, a line each; with most troubles it still takes calls.
 pub(crate) async fn readyz(State(api): State<Api>) -> (StatusCode, String) {
     let readiness = api.node().readiness();
     let status = if readiness == Readiness::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, format!("{}\n", word(readiness)))
+    let troubles =
+        api.node().troubles().iter().map(|trouble| format!("trouble {trouble}\n")).collect::<String>();
+    (status, format!("{}\n{troubles}", word(readiness)))
 }
 
 /// The node in numbers.
@@ -80,6 +82,7 @@ const fn word(readiness: Readiness) -> &'static str {
     match readiness {
         Readiness::Ready => "ready",
         Readiness::Starting => "starting",
+        Readiness::Holding => "holding",
         Readiness::Draining => "draining",
     }
 }

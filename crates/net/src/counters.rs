@@ -76,6 +76,8 @@ counters! {
     connections_closed,
     /// Stream connections open now (a level).
     connections_open,
+    /// Times that a connection could not be accepted for want of descriptors or memory.
+    accept_failures,
     /// Connections refused because the total limit was reached.
     refused_total_limit,
     /// Connections refused because their source holds too many.

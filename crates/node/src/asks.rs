@@ -13,7 +13,7 @@ use std::{
 use offhook_base::{Instant, Random};
 use offhook_net::{
     CommandError, CommandSender,
-    location::{NextHop, Resolver, local_address},
+    location::{LocationError, NextHop, Resolver, local_address},
     stream::PeerIdentity,
 };
 use offhook_sip::transport::{Listener, Transport};
@@ -56,12 +56,13 @@ pub struct Asker {
     verify_tls: bool,
     room: Arc<Semaphore>,
     delayed: Arc<AtomicU64>,
+    dns_failures: Arc<AtomicU64>,
     local_addresses: HashMap<IpAddr, (IpAddr, Instant)>,
 }
 
 impl Asker {
     /// An asker whose tasks run on `runtime`. `verify_tls`: peers reached over TLS must show a certificate that we believe.
-    /// `delayed` counts as [`deliver`] does.
+    /// `delayed` counts as [`deliver`] does, `dns_failures` times that no name server answered.
     #[expect(clippy::too_many_arguments, reason = "made once, at the start, of what it needs")]
     pub fn new(
         runtime: Handle,
@@ -73,6 +74,7 @@ impl Asker {
         random: Random,
         verify_tls: bool,
         delayed: Arc<AtomicU64>,
+        dns_failures: Arc<AtomicU64>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(ASKS_MAX));
         Self {
@@ -86,6 +88,7 @@ impl Asker {
             verify_tls,
             room,
             delayed,
+            dns_failures,
             local_addresses: HashMap::new(),
         }
     }
@@ -102,12 +105,16 @@ impl Asker {
                 let (resolver, listeners) = (self.resolver.clone(), Arc::clone(&self.listeners));
                 let (commands, mut random) = (self.commands.clone(), self.random.fork());
                 let (room, delayed) = (Arc::clone(&self.room), Arc::clone(&self.delayed));
+                let dns_failures = Arc::clone(&self.dns_failures);
                 self.runtime.spawn(async move {
                     let _place = room.acquire().await;
                     let targets = match resolver.locate(hop, &mut random).await {
                         Ok(targets) => targets,
                         Err(error) => {
-                            tracing::warn!(%error, "next hop not found");
+                            if error == LocationError::Unavailable {
+                                dns_failures.fetch_add(1, Ordering::Relaxed);
+                            }
+                            tracing::debug!(%error, "next hop not found");
                             Vec::new()
                         }
                     };

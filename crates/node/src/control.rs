@@ -2,14 +2,15 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicU8, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
 };
 
 use futures_util::future::BoxFuture;
 use offhook_api::control::{Metric, NodeControl, Readiness, TraceFilter, TracedMessage};
+use offhook_base::Moment;
 use offhook_media::MediaHandle;
 use offhook_net::{CommandSender, NetCounters};
-use offhook_store::{RecordWriter, Store};
+use offhook_store::{BindingWriter, RecordWriter, Store};
 use offhook_switch::{
     exchange::Gauges,
     fact::Fact,
@@ -18,7 +19,17 @@ use offhook_switch::{
 };
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use crate::{facts::FactCounters, metrics, trace::Tap, worker::Command};
+use crate::{
+    facts::FactCounters,
+    metrics,
+    trace::Tap,
+    troubles::{Signs, Troubles},
+    worker::Command,
+};
+
+/// Call records that may wait for the disk before no new calls are begun: half of what the queue holds, the rest is for the
+/// calls that are on.
+const RECORDS_WAITING_MAX: usize = offhook_store::QUEUE_MAX / 2;
 
 /// The node as the API sees it.
 pub struct Control {
@@ -44,28 +55,39 @@ pub struct Control {
     pub publishing: tokio::sync::Mutex<()>,
     /// The last sizes the worker told, for metrics.
     pub gauges: Mutex<Gauges>,
+    /// Times that no name server answered.
+    pub dns_failures: Arc<AtomicU64>,
+    /// What is wrong.
+    pub troubles: Mutex<Troubles>,
+    /// The binding writer, for how it fares.
+    pub bindings: BindingWriter,
     /// Answers and media events that found the worker's queue full and were handed over later.
     pub delayed: Arc<AtomicU64>,
 }
 
 /// Whether the node takes calls, as one small number.
 #[derive(Debug, Default)]
-pub struct Phase(AtomicU8);
+pub struct Phase {
+    now: AtomicU8,
+    /// No new calls for as long as too many records wait.
+    holding: AtomicBool,
+}
 
 impl Phase {
     /// All is up.
     pub fn ready(&self) {
-        self.0.store(1, Ordering::Release);
+        self.now.store(1, Ordering::Release);
     }
 
     /// No more calls.
     pub fn draining(&self) {
-        self.0.store(2, Ordering::Release);
+        self.now.store(2, Ordering::Release);
     }
 
     fn get(&self) -> Readiness {
-        match self.0.load(Ordering::Acquire) {
+        match self.now.load(Ordering::Acquire) {
             0 => Readiness::Starting,
+            1 if self.holding.load(Ordering::Relaxed) => Readiness::Holding,
             1 => Readiness::Ready,
             _ => Readiness::Draining,
         }
@@ -78,6 +100,25 @@ impl Control {
         let (sender, answer) = oneshot::channel();
         self.commands.try_send(command(sender)).ok()?;
         answer.await.ok()
+    }
+
+    /// Looks what is wrong. To be called every second.
+    pub fn look_for_troubles(&self, now: Moment) {
+        let (records, net) = (self.records.status(), &self.net_counters);
+        let signs = Signs {
+            records: records.failure,
+            bindings: self.bindings.failure(),
+            media_refused: self.media.snapshot().opens_failed,
+            accepts_failed: net.accept_failures.value(),
+            connections_refused: net.refused_total_limit.value() + net.refused_source_limit.value(),
+            dns_failures: self.dns_failures.load(Ordering::Relaxed),
+        };
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).look(signs, now);
+        // A call that cannot be accounted for should not begin.
+        let full = records.queued > RECORDS_WAITING_MAX;
+        if full != self.phase.holding.swap(full, Ordering::Relaxed) {
+            let _ = self.commands.try_send(Command::Hold(full));
+        }
     }
 
     /// The sizes of the exchange's tables now; the metrics remember them.
@@ -135,6 +176,10 @@ impl NodeControl for Control {
             self.gauges().await;
             metrics::all(self)
         })
+    }
+
+    fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 
     fn readiness(&self) -> Readiness {

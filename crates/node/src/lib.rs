@@ -15,6 +15,7 @@ mod signals;
 mod start;
 mod trace;
 mod trace_names;
+mod troubles;
 mod welcome;
 mod wiring;
 mod worker;

@@ -6,7 +6,7 @@ use offhook_api::control::{Metric, MetricKind, Sample};
 use offhook_media::{DropReason, Snapshot};
 use offhook_switch::exchange::{Gauges, OverloadGauges};
 
-use crate::{control::Control, facts::REFUSALS};
+use crate::{control::Control, facts::REFUSALS, troubles::Trouble};
 
 /// All families.
 pub fn all(control: &Control) -> Vec<Metric> {
@@ -55,6 +55,18 @@ pub fn all(control: &Control) -> Vec<Metric> {
                 .collect(),
         },
     ];
+    let troubles = control.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_on = |trouble| f64::from(u8::from(troubles.on().any(|on| on == trouble)));
+    families.push(Metric {
+        name: "offhook_trouble",
+        help: "Whether something is wrong around the node, 0 or 1, by what it is.",
+        kind: Gauge,
+        samples: Trouble::ALL
+            .iter()
+            .map(|&trouble| Sample { labels: vec![("what", trouble.name().into())], value: is_on(trouble) })
+            .collect(),
+    });
+    drop(troubles);
     families.extend(overload(&gauges.overload));
     families.extend(media(&control.media.snapshot()));
     families.push(Metric {

@@ -16,6 +16,9 @@ use crate::{
 /// How often the node looks for new certificates and expired records.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often the node looks for what is wrong around it.
+const TROUBLE_LOOK: Duration = Duration::from_secs(1);
+
 /// How often a drain looks whether calls are left.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
@@ -107,6 +110,7 @@ async fn forget_bindings(node: &Node, clock: Clock) {
 async fn attend(config: &Config, signals: &mut Signals, node: &Node, clock: Clock) {
     let Node { control, store, tls, .. } = node;
     let tls = tls.as_ref();
+    let mut looks = tokio::time::interval(TROUBLE_LOOK);
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING_INTERVAL);
     loop {
         tokio::select! {
@@ -119,6 +123,7 @@ async fn attend(config: &Config, signals: &mut Signals, node: &Node, clock: Cloc
                 tracing::error!("the worker has ended: so does the node");
                 return;
             }
+            _ = looks.tick() => control.look_for_troubles(clock.moment()),
             _ = housekeeping.tick() => {
                 control.gauges().await;
                 if let Some(Err(error)) = tls.map(|tls| tls.reload_if_changed()) {

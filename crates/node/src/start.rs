@@ -140,7 +140,7 @@ fn listener_id(number: usize) -> Result<ListenerId, RunError> {
 ///
 /// # Errors
 /// The system's DNS configuration cannot be read.
-pub fn resolver(listeners: &[Listener]) -> Result<Resolver, RunError> {
+pub fn resolver(config: &Config, listeners: &[Listener]) -> Result<Resolver, RunError> {
     let speaks = |transport| listeners.iter().any(|listener| listener.transport == transport);
     let support = Support {
         transports: [Transport::Udp, Transport::Tcp, Transport::Tls]
@@ -150,8 +150,8 @@ pub fn resolver(listeners: &[Listener]) -> Result<Resolver, RunError> {
         ipv4: listeners.iter().any(|listener| listener.bound.is_ipv4()),
         ipv6: listeners.iter().any(|listener| listener.bound.is_ipv6()),
     };
-    Resolver::new(&ResolverConfig::default(), support)
-        .map_err(|error| RunError::new(error.to_string(), error.hint()))
+    let resolver = ResolverConfig { servers: config.dns.servers.clone(), ..ResolverConfig::default() };
+    Resolver::new(&resolver, support).map_err(|error| RunError::new(error.to_string(), error.hint()))
 }
 
 /// What call control may do.

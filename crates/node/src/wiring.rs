@@ -96,6 +96,7 @@ impl Node {
             counters: Arc::new(FactCounters::default()),
             unmasked: config.log.unmasked,
         };
+        let dns_failures = Arc::<AtomicU64>::default();
         let drain_asked = Arc::new(Notify::new());
         let control = Arc::new(Control {
             commands: commands.clone(),
@@ -109,9 +110,12 @@ impl Node {
             drain_asked: Arc::clone(&drain_asked),
             publishing: tokio::sync::Mutex::default(),
             gauges: Mutex::new(Gauges::default()),
+            dns_failures: Arc::clone(&dns_failures),
+            troubles: Mutex::default(),
+            bindings: bindings.clone(),
             delayed: Arc::clone(&delayed),
         });
-        let asker = asker(config, listeners, commands.clone(), random.fork(), delayed)?;
+        let asker = asker(config, listeners, commands.clone(), random.fork(), delayed, dns_failures)?;
         let worker_ended = Arc::new(Notify::new());
         let worker = Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
@@ -204,15 +208,27 @@ fn asker(
     commands: CommandSender<Command>,
     random: Random,
     delayed: Arc<AtomicU64>,
+    dns_failures: Arc<AtomicU64>,
 ) -> Result<Asker, RunError> {
     let push = config.push.webhook.as_ref().map(|webhook| PushSettings {
         webhook: webhook.reveal().to_string(),
         timeout: Duration::from_millis(config.push.timeout_ms.get()),
     });
-    let (runtime, resolver) = (tokio::runtime::Handle::current(), start::resolver(&listeners)?);
+    let (runtime, resolver) = (tokio::runtime::Handle::current(), start::resolver(config, &listeners)?);
     let http = reqwest::Client::new();
     let verify = config.tls.verify;
-    Ok(Asker::new(runtime, resolver, listeners.into(), commands, push, http, random, verify, delayed))
+    Ok(Asker::new(
+        runtime,
+        resolver,
+        listeners.into(),
+        commands,
+        push,
+        http,
+        random,
+        verify,
+        delayed,
+        dns_failures,
+    ))
 }
 
 fn start_media(

@@ -49,6 +49,8 @@ pub enum Command {
     HangUp(CallId, oneshot::Sender<bool>),
     /// Someone wants to see messages.
     Trace(Tap),
+    /// No new calls, but to emergency numbers, until told otherwise.
+    Hold(bool),
     /// No new calls.
     Drain,
     /// End all calls.
@@ -178,6 +180,7 @@ impl Worker {
                 let _ = answer.send(known);
             }
             Command::Trace(tap) => self.taps.push(tap),
+            Command::Hold(holding) => self.decide(Input::Hold(holding), now),
             Command::Drain => self.decide(Input::Drain, now),
             Command::EndAll => self.decide(Input::EndAll, now),
             Command::Stop => return false,

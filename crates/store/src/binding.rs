@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -109,6 +109,7 @@ enum Job {
 pub struct BindingWriter {
     jobs: mpsc::Sender<Job>,
     dropped: Arc<AtomicU64>,
+    failure: Arc<Mutex<Option<String>>>,
 }
 
 impl BindingWriter {
@@ -118,8 +119,9 @@ impl BindingWriter {
     /// Outside of a tokio runtime.
     pub fn start(store: &Store) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUE_MAX);
-        tokio::spawn(run(store.clone(), receiver));
-        Self { jobs, dropped: Arc::default() }
+        let failure = Arc::<Mutex<Option<String>>>::default();
+        tokio::spawn(run(store.clone(), receiver, Arc::clone(&failure)));
+        Self { jobs, dropped: Arc::default(), failure }
     }
 
     /// Takes what a fact says of a binding; other facts are ignored. Never blocks and needs no runtime.
@@ -139,13 +141,19 @@ impl BindingWriter {
         }
     }
 
+    /// Why the last attempt to write failed; `None` if it did not.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Changes dropped because the queue was full, since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
-async fn run(store: Store, mut jobs: mpsc::Receiver<Job>) {
+async fn run(store: Store, mut jobs: mpsc::Receiver<Job>, failure: Arc<Mutex<Option<String>>>) {
+    let tell = |why| *failure.lock().unwrap_or_else(PoisonError::into_inner) = why;
     let mut changes = Vec::new();
     let mut flushes = Vec::new();
     while let Some(first) = jobs.recv().await {
@@ -164,9 +172,12 @@ async fn run(store: Store, mut jobs: mpsc::Receiver<Job>) {
             }
         }
         while let Err(error) = store.save_bindings(&changes).await {
-            tracing::error!(changes = changes.len(), %error, hint = error.hint(), "registrations wait: cannot write them");
+            // Each attempt says the same. Whoever watches tells it once.
+            tracing::debug!(changes = changes.len(), %error, "registrations wait");
+            tell(Some(error.to_string()));
             tokio::time::sleep(RETRY_PAUSE).await;
         }
+        tell(None);
         changes.clear();
         for done in flushes.drain(..) {
             let _ = done.send(());

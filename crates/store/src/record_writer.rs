@@ -47,8 +47,8 @@ pub struct RecordStatus {
     pub refused: u64,
     /// Records waiting now, without the group that is being written (at most 2,048).
     pub queued: usize,
-    /// Whether the last attempt failed.
-    pub failing: bool,
+    /// Why the last attempt failed; `None` if it did not.
+    pub failure: Option<String>,
 }
 
 /// The queue is full or the writer has ended; here is the record back.
@@ -155,17 +155,18 @@ async fn write_until_done(store: &Store, group: &[Arc<CallRecord>], status: &wat
     }
     let (mut pause, pause_max) = RETRY_PAUSE;
     while let Err(error) = store.write_records(group).await {
-        tracing::error!(records = group.len(), %error, hint = error.hint(), "call records wait: cannot write them");
+        // Each attempt says the same. Whoever watches the status tells it once.
+        tracing::debug!(records = group.len(), %error, "call records wait");
         status.send_modify(|status| {
             status.failures += 1;
-            status.failing = true;
+            status.failure = Some(error.to_string());
         });
         tokio::time::sleep(pause).await;
         pause = pause_max.min(pause * 2);
     }
     status.send_modify(|status| {
         status.durable += group.len() as u64;
-        status.failing = false;
+        status.failure = None;
     });
 }
 

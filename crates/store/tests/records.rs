@@ -102,7 +102,7 @@ async fn records_wait_out_a_full_disk_and_calls_go_on() {
     }
     let mut progress = writer.progress();
     progress.wait_for(|status| status.failures >= 2).await.unwrap();
-    assert!(writer.status().failing);
+    assert!(writer.status().failure.is_some());
     assert_eq!(writer.status().durable, 0);
     for start_ms in 300..400 {
         writer.offer(record(&mut random, start_ms)).expect("a failing disk does not refuse records");
@@ -111,7 +111,7 @@ async fn records_wait_out_a_full_disk_and_calls_go_on() {
     store.limit_records(None).await.unwrap();
     writer.flush().await;
     let status = writer.status();
-    assert_eq!((status.durable, status.refused, status.queued, status.failing), (400, 0, 0, false));
+    assert_eq!((status.durable, status.refused, status.queued, status.failure), (400, 0, 0, None));
     assert_eq!(store.record_count().await.unwrap(), 400);
 }
 

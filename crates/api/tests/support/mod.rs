@@ -91,6 +91,10 @@ impl NodeControl for FakeNode {
         })
     }
 
+    fn troubles(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn readiness(&self) -> Readiness {
         *self.readiness.lock().unwrap()
     }

@@ -36,7 +36,7 @@ pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> 
                 pool.give_back(pair, now);
                 if error.kind() != io::ErrorKind::AddrInUse {
                     // Not of this host, or no descriptors left: another port would fare no better.
-                    tracing::warn!(%error, "cannot bind a media port");
+                    tracing::debug!(%error, "cannot bind a media port");
                     return Err(OpenError::Unbindable);
                 }
             }

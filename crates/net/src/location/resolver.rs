@@ -54,7 +54,7 @@ pub struct ResolverError(#[from] NetError);
 impl ResolverError {
     /// What the operator can do about it.
     pub const fn hint(&self) -> &'static str {
-        "check /etc/resolv.conf, or name DNS servers in the configuration"
+        "check /etc/resolv.conf, or name servers in dns.servers"
     }
 }
 

@@ -99,7 +99,8 @@ async fn accept_all(streams: Streams, listener: TcpListener, config: StreamListe
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(listener = config.id.0, %error, "cannot accept connections for now");
+                streams.counters().accept_failures.increment();
+                tracing::debug!(listener = config.id.0, %error, "cannot accept connections for now");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

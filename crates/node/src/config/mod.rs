@@ -22,7 +22,7 @@ pub use listen::{ListenAddress, ListenerConfig};
 pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
 pub use sections::{
-    DigestOffer, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls,
+    DigestOffer, Dns, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls,
     Transcode,
 };
 pub use value::{PortRange, Ranged, WebhookUrl};
@@ -40,6 +40,8 @@ pub struct Config {
     pub http: Http,
     /// RTP and RTCP.
     pub media: Media,
+    /// Name servers.
+    pub dns: Dns,
     /// Where data is kept.
     pub storage: Storage,
     /// How much is let in.

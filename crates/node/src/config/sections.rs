@@ -101,6 +101,14 @@ words! {
 }
 
 section! {
+    /// How names of peers become addresses (RFC 3263).
+    Dns {
+        /// The name servers; an empty list takes those of `/etc/resolv.conf`.
+        servers: Vec<SocketAddr> = Vec::new(),
+    }
+}
+
+section! {
     /// Where data is kept.
     Storage {
         /// The directory of the database, the API's token and the self-signed certificate. Made at the first start,

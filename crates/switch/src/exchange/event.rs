@@ -42,6 +42,8 @@ pub enum Input {
     Directory(Arc<Directory>),
     /// End this call as an operator.
     HangUp(CallId),
+    /// Take no new calls but to emergency numbers while this is true: what must be written of calls cannot be.
+    Hold(bool),
     /// Take no more calls; running ones go on.
     Drain,
     /// End every call now.

@@ -52,8 +52,10 @@ impl Unacceptable {
 impl Exchange {
     pub(super) fn invite(&mut self, incoming: Incoming, now: Moment) {
         let Some(who) = self.caller(&incoming, now) else { return };
-        let reserve = if self.is_emergency(&incoming.request) { EMERGENCY_CALLS_MAX } else { 0 };
-        if self.draining || self.calls.len() >= self.services.settings.calls + reserve {
+        let is_emergency = self.is_emergency(&incoming.request);
+        let reserve = if is_emergency { EMERGENCY_CALLS_MAX } else { 0 };
+        let holding = self.holding && !is_emergency;
+        if self.draining || holding || self.calls.len() >= self.services.settings.calls + reserve {
             self.refused(Refusal::Overloaded, incoming.flow, now);
             return self.answer(
                 &incoming,

@@ -75,6 +75,8 @@ pub struct Exchange {
     edge: Edge,
     gate: Gate,
     overload: Overload,
+    /// New calls are not taken for now.
+    holding: bool,
     draining: bool,
     /// The call that is being worked on: the one to give up if that panics.
     at_work: Option<owners::CallKey>,
@@ -112,6 +114,7 @@ impl Exchange {
             gate,
             // One way only: nothing of the secret can be learnt from what passes.
             overload: Overload::new(&limits.overload, Random::from_seed(secret).next_u64()),
+            holding: false,
             draining: false,
             at_work: None,
             answering: None,
@@ -143,6 +146,7 @@ impl Exchange {
                     self.with_call(key, |call, services| call.end_by_node(services, now));
                 }
             }
+            Input::Hold(holding) => self.holding = holding,
             Input::Drain => self.draining = true,
             Input::EndAll => {
                 self.draining = true;
