@@ -20,7 +20,7 @@ fn call(node: &Node, caller: &'static str, callee: &'static str, ip: IpAddr, tcp
     if tcp { registering.tcp() } else { registering.at(callee.local()) }.call(server).succeeds();
     let mut callee = if tcp { callee.tcp() } else { callee }.listen();
     let calling = scenario(caller, ip).line("101").with("callee", "102").with("talk_ms", 500);
-    let calling = calling.with("hold_ms", 200).with("status", "486");
+    let calling = calling.with("hold_ms", 200).with("ring_ms", 0).with("status", "486");
     if tcp { calling.tcp() } else { calling }.call(server).succeeds();
     callee.succeeds();
 }

@@ -9,6 +9,7 @@ mod kamailio_peer;
 mod lasting;
 mod load;
 mod looked_at;
+mod outage;
 mod sipp_calls;
 mod transcoding;
 mod transports;

@@ -231,7 +231,7 @@ fn nobody_answers_and_the_phone_stops_ringing() {
 fn a_caller_who_gives_up_stops_the_ringing() {
     let node = node();
     let mut callee = listen(&node, scenario("callee_cancelled", V4), "udp");
-    caller("caller_cancels", V4).call(node.sip()).succeeds();
+    caller("caller_cancels", V4).with("ring_ms", 0).call(node.sip()).succeeds();
     callee.succeeds();
     let record = node.record();
     assert_eq!(

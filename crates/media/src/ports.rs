@@ -65,6 +65,20 @@ impl PortPool {
         Some(PortPair { rtp: self.first + 2 * index as u16 })
     }
 
+    /// Takes the pair of this RTP port, which another process had before. None if it is not a pair of the range, or taken.
+    pub fn take_again(&mut self, rtp: u16) -> Option<PortPair> {
+        let index = usize::from(rtp.checked_sub(self.first)? / 2);
+        let state = self.pairs.get_mut(index).filter(|_| rtp.is_multiple_of(2))?;
+        match state {
+            State::Taken => return None,
+            State::Free => self.free -= 1,
+            // It rested for want of a call; now it has one.
+            State::Resting => self.resting.retain(|(_, resting)| *resting != index),
+        }
+        *state = State::Taken;
+        Some(PortPair { rtp })
+    }
+
     /// Takes a pair back, to rest for [`QUARANTINE`]. Also for pairs that another program turned out to hold.
     pub fn give_back(&mut self, pair: PortPair, now: Instant) {
         let index = usize::from(pair.rtp.wrapping_sub(self.first) / 2);
@@ -120,6 +134,20 @@ mod tests {
         assert_eq!(pool.taken(), 0);
         assert_eq!(pool.take(start + (QUARANTINE - Duration::from_nanos(1))), None);
         assert_eq!(pool.take(start + QUARANTINE), Some(pair));
+    }
+
+    #[test]
+    fn a_pair_of_an_earlier_process_is_taken_once_and_only_of_the_range() {
+        let mut pool = pool(30_000..=30_005, 1);
+        let now = Instant::default();
+        assert_eq!(pool.take_again(30_002), Some(PortPair { rtp: 30_002 }));
+        assert_eq!([30_002, 30_003, 29_998, 30_006].map(|port| pool.take_again(port)), [None; 4]);
+        let rest: BTreeSet<u16> = std::iter::from_fn(|| pool.take(now)).map(|pair| pair.rtp).collect();
+        assert_eq!(rest, BTreeSet::from([30_000, 30_004]));
+        pool.give_back(PortPair { rtp: 30_004 }, now);
+        assert_eq!(pool.take_again(30_004), Some(PortPair { rtp: 30_004 }), "even while it rests");
+        assert_eq!(pool.take(now + QUARANTINE), None);
+        assert_eq!(pool.taken(), 3);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use offhook_switch::{
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::{
+    calls::KeptStatus,
     facts::FactCounters,
     metrics,
     trace::Tap,
@@ -45,6 +46,8 @@ pub struct Control {
     pub net_counters: Arc<NetCounters>,
     /// The media engine.
     pub media: MediaHandle,
+    /// How the keeping of running calls fares.
+    pub kept: KeptStatus,
     /// The record writer, for its queue.
     pub records: RecordWriter,
     /// Where the node stands.

@@ -5,6 +5,7 @@
 //! channels.
 
 mod asks;
+mod calls;
 mod control;
 mod demo;
 mod facts;

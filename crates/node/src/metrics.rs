@@ -4,7 +4,7 @@ use std::sync::{PoisonError, atomic::Ordering};
 
 use offhook_api::control::{Metric, MetricKind, Sample};
 use offhook_media::{DropReason, Snapshot};
-use offhook_switch::exchange::{Gauges, OverloadGauges};
+use offhook_switch::exchange::{Gauges, OverloadGauges, Resumed};
 
 use crate::{control::Control, facts::REFUSALS, troubles::Trouble};
 
@@ -28,6 +28,25 @@ pub fn all(control: &Control) -> Vec<Metric> {
             Gauge,
             records.queued as f64,
         ),
+        Metric::single(
+            "offhook_calls_kept",
+            "Calls whose form is kept for the case of a crash.",
+            Gauge,
+            count(&control.kept.file.kept),
+        ),
+        Metric::single(
+            "offhook_calls_unkept",
+            "Forms of calls that found no room in the file of calls.",
+            Counter,
+            count(&control.kept.file.unkept),
+        ),
+        Metric::single(
+            "offhook_calls_file_octets",
+            "Octets of the file of calls.",
+            Gauge,
+            count(&control.kept.file.octets),
+        ),
+        resumed(&control.kept.resumed),
         Metric::single("offhook_panics", "Calls given up because of a bug.", Counter, count(&facts.panics)),
         Metric::single(
             "offhook_events_delayed",
@@ -104,6 +123,24 @@ fn overload(overload: &OverloadGauges) -> [Metric; 2] {
             samples: by_class(&|class| overload.given_up[class] as f64),
         },
     ]
+}
+
+fn resumed(resumed: &Resumed) -> Metric {
+    let Resumed { going_on, ended, unreadable } = resumed;
+    let sample = |outcome: &str, calls: usize| Sample {
+        labels: vec![("outcome", outcome.to_string())],
+        value: calls as f64,
+    };
+    Metric {
+        name: "offhook_calls_resumed",
+        help: "Calls that this process found at its start, by outcome.",
+        kind: MetricKind::Counter,
+        samples: vec![
+            sample("going_on", *going_on),
+            sample("ended", *ended),
+            sample("unreadable", unreadable.len()),
+        ],
+    }
 }
 
 fn media(media: &Snapshot) -> [Metric; 6] {

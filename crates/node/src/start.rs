@@ -186,6 +186,9 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
         bindings: config.limits.bindings.as_usize(),
         calls: config.limits.calls.as_usize(),
         emergency_numbers: config.emergency_numbers(),
+        keeps_calls: true,
+        outage: seconds(config.limits.outage_secs.get()),
+        reconnect: seconds(config.limits.reconnect_secs.get()),
         product: sip.product.as_str().into(),
         digest: match sip.digest {
             DigestOffer::Both => vec![HashFunction::Sha256, HashFunction::Md5],

@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     RunError,
     asks::{Asker, PushSettings, deliver_later},
+    calls::KeptCalls,
     config::Config,
     control::{Control, Phase},
     facts::{FactCounters, FactSink, LISTENER_BACKLOG},
@@ -86,9 +87,13 @@ impl Node {
         let commands = io.command_sender();
         let delayed = Arc::new(AtomicU64::new(0));
         let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
-        let (exchange, directory, warnings) =
+        let (mut exchange, directory, warnings) =
             exchange(config, &store, listeners.clone(), clock, &mut random).await?;
-        let (records, bindings) = (RecordWriter::start(&store, |_| {}), BindingWriter::start(&store));
+        let (mut calls, earlier) = KeptCalls::open(&store, config.storage.calls.as_deref());
+        let kept = calls.resume(&mut exchange, &earlier, clock.moment());
+        calls.start_heartbeat(clock);
+        let records = start_records(&store, commands.clone(), Arc::clone(&delayed));
+        let bindings = BindingWriter::start(&store);
         let facts = FactSink {
             records: records.clone(),
             bindings: bindings.clone(),
@@ -105,6 +110,7 @@ impl Node {
             fact_counters: Arc::clone(&facts.counters),
             net_counters: counters,
             media: media.clone(),
+            kept,
             records: records.clone(),
             phase: Phase::default(),
             drain_asked: Arc::clone(&drain_asked),
@@ -117,7 +123,7 @@ impl Node {
         });
         let asker = asker(config, listeners, commands.clone(), random.fork(), delayed, dns_failures)?;
         let worker_ended = Arc::new(Notify::new());
-        let worker = Worker { io, exchange, media, asker, facts, taps: Vec::new(), directory };
+        let worker = Worker { io, exchange, media, asker, facts, calls, taps: Vec::new(), directory };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
         let stop_server = Arc::new(Notify::new());
         let api = api(config, Arc::clone(&control), store.clone(), streams, websocket);
@@ -257,6 +263,17 @@ fn start_media(
             format!("cannot start the media engine: {error}"),
             "raise the limit of open files (ulimit -n)",
         )
+    })
+}
+
+/// The record writer tells the worker what is on disk: then nothing of those calls need be kept any more.
+fn start_records(store: &Store, commands: CommandSender<Command>, delayed: Arc<AtomicU64>) -> RecordWriter {
+    RecordWriter::start(store, move |records| {
+        let calls = records.iter().map(|record| record.id).collect();
+        if let Err(CommandError::Full(command)) = commands.try_send(Command::Recorded(calls)) {
+            let (commands, delayed) = (commands.clone(), Arc::clone(&delayed));
+            tokio::spawn(async move { deliver_later(&commands, command, &delayed).await });
+        }
     })
 }
 

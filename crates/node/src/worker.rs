@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     asks::Asker,
+    calls::KeptCalls,
     facts::FactSink,
     trace::{Account, Seen, Tap},
     trace_names::call_id,
@@ -47,6 +48,8 @@ pub enum Command {
     Gauges(oneshot::Sender<Gauges>),
     /// End a call; whether there was one.
     HangUp(CallId, oneshot::Sender<bool>),
+    /// The records of these calls are on disk.
+    Recorded(Box<[CallId]>),
     /// Someone wants to see messages.
     Trace(Tap),
     /// No new calls, but to emergency numbers, until told otherwise.
@@ -71,6 +74,8 @@ pub struct Worker {
     pub asker: Asker,
     /// Takes facts.
     pub facts: FactSink,
+    /// Keeps running calls for the process after this one.
+    pub calls: KeptCalls,
     /// Who watches messages.
     pub taps: Vec<Tap>,
     /// The directory in force, for the taps.
@@ -179,6 +184,7 @@ impl Worker {
                 self.decide(Input::HangUp(call), now);
                 let _ = answer.send(known);
             }
+            Command::Recorded(calls) => self.calls.recorded(&calls),
             Command::Trace(tap) => self.taps.push(tap),
             Command::Hold(holding) => self.decide(Input::Hold(holding), now),
             Command::Drain => self.decide(Input::Drain, now),
@@ -208,6 +214,9 @@ impl Worker {
                     }
                 }
                 Output::Fact(fact) => self.facts.take(fact),
+                // Before what was sent leaves at the next turn: nobody hears of what a crash would undo.
+                Output::Keep { call, form } => self.calls.keep(call, &form),
+                Output::Forget { call } => self.calls.forget(call),
                 Output::Timeout(deadline) => return deadline,
             }
         }

@@ -15,4 +15,4 @@ mod sources;
 
 pub use context::{OVERHEAD_MAX, ProtectError, Protector, SrtcpMode, UnprotectError, Unprotector};
 pub use key::{CryptoSuite, MasterKey, MasterKeyError};
-pub use sources::{REPLAY_WINDOW_PACKETS, SOURCES_MAX};
+pub use sources::{NOTE_EVERY_PACKETS, Progress, REPLAY_WINDOW_PACKETS, SOURCES_MAX};

@@ -43,6 +43,8 @@ pub struct Bare {
     calls: u64,
     registrations: u64,
     sent: Vec<Bytes>,
+    /// Kept forms handed out.
+    pub forms: usize,
     meter: fn(bool),
 }
 
@@ -74,7 +76,7 @@ impl Bare {
         });
         let now =
             Moment { instant: Instant::from_driver_nanos(1_000_000_000), utc: UtcMillis(1_795_363_836_000) };
-        Self { exchange, now, calls: 0, registrations: 0, sent: Vec::new(), meter }
+        Self { exchange, now, calls: 0, registrations: 0, sent: Vec::new(), forms: 0, meter }
     }
 
     /// A call from INVITE to the answered BYE: six messages go in, seven come out.
@@ -177,7 +179,8 @@ impl Bare {
                     self.exchange.handle(Input::Answer(Answer::Located { id, hops: vec![hop] }), self.now);
                 }
                 Output::Timeout(_) => break,
-                Output::Ask(_) | Output::Media(_) | Output::Fact(_) => {}
+                Output::Keep { .. } => self.forms += 1,
+                Output::Ask(_) | Output::Media(_) | Output::Fact(_) | Output::Forget { .. } => {}
             }
         }
         (self.meter)(false);

@@ -8,7 +8,7 @@ use std::{
 
 use offhook_base::Instant;
 use offhook_switch::media::{
-    EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamConfig, StreamQuality,
+    EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality,
 };
 
 use crate::phone::Side;
@@ -99,6 +99,9 @@ impl Engine {
     pub fn command(&mut self, command: MediaCommand, now: Instant) -> Option<MediaEvent> {
         match command {
             MediaCommand::Open { endpoint, streams, .. } => Some(self.open(endpoint, streams, now)),
+            MediaCommand::Reopen { endpoint, rtp_ports, notes, .. } => {
+                Some(self.reopen(endpoint, rtp_ports, &notes, now))
+            }
             MediaCommand::Configure { endpoint, streams } => {
                 self.configure(endpoint, streams);
                 None
@@ -127,6 +130,31 @@ impl Engine {
         });
         endpoint.streams.extend(ports.into_iter().map(|port| Stream { port, ..Stream::default() }));
         let rtp_ports = endpoint.streams.iter().map(|stream| stream.port).collect();
+        MediaEvent::Opened { endpoint: id, rtp_ports }
+    }
+
+    fn reopen(
+        &mut self,
+        id: EndpointId,
+        rtp_ports: Vec<u16>,
+        notes: &[StreamNote],
+        now: Instant,
+    ) -> MediaEvent {
+        assert!((1..=STREAMS_MAX).contains(&rtp_ports.len()), "{rtp_ports:?} asked for");
+        if self.refuse_opens > 0 {
+            self.refuse_opens -= 1;
+            return MediaEvent::OpenFailed { endpoint: id, error: OpenError::Exhausted };
+        }
+        let mut notes = notes.iter();
+        let streams = rtp_ports.iter().map(|&port| {
+            let taken = self.by_port.insert(port, id);
+            assert_eq!(taken, None, "port {port} is somebody else's");
+            let noted = notes.next().and_then(|note| Some((note.source?, note.received.first()?.ssrc)));
+            Stream { port, latched: noted, ..Stream::default() }
+        });
+        let streams = streams.collect();
+        let endpoint = Endpoint { streams, partner: None, heard_at: now, told_silent: false };
+        assert!(self.endpoints.insert(id, endpoint).is_none(), "an endpoint is opened twice");
         MediaEvent::Opened { endpoint: id, rtp_ports }
     }
 

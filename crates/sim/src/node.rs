@@ -5,10 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use offhook_base::Moment;
+use bytes::Bytes;
+use offhook_base::{Moment, UtcMillis};
 use offhook_switch::{
     directory::LineId,
-    exchange::{Exchange, ExchangeConfig},
+    exchange::{Exchange, ExchangeConfig, Kept, Resumed},
     fact::{Fact, LineState, StoredBinding, What},
     record::{CallId, CallRecord, EndCause, LegRole},
 };
@@ -21,6 +22,8 @@ pub struct Node {
     pub running: Option<Running>,
     /// What it has written down.
     pub state: NodeState,
+    /// When it was there last, before the life it has or will have.
+    pub last_alive: UtcMillis,
     /// Where the media engine of its next life begins.
     pub next_port: u16,
 }
@@ -33,6 +36,15 @@ pub struct Running {
     pub engine: Engine,
 }
 
+/// The kept form of a call, as the file of calls would have it.
+#[derive(Debug)]
+pub struct KeptSlot {
+    /// The form that was handed out last.
+    pub form: Bytes,
+    /// No leg of the call is left.
+    pub is_forgotten: bool,
+}
+
 /// What was made durable: facts as the store would keep them.
 #[derive(Debug, Default)]
 pub struct NodeState {
@@ -40,10 +52,12 @@ pub struct NodeState {
     pub bindings: BTreeMap<(LineId, Box<str>), StoredBinding>,
     /// Call records in the order of the calls' ends.
     pub records: Vec<Arc<CallRecord>>,
-    /// Calls begun and not ended.
+    /// Records that the writer has not written yet.
+    pub waiting: Vec<Arc<CallRecord>>,
+    /// Calls begun whose record is not written.
     pub open: BTreeSet<CallId>,
-    /// Calls that were lost by a crash of the node.
-    pub lost: BTreeSet<CallId>,
+    /// The kept forms of calls.
+    pub kept: BTreeMap<CallId, KeptSlot>,
     /// All calls ever begun.
     pub started: BTreeSet<CallId>,
     /// Lines that are not idle, by the latest fact.
@@ -56,20 +70,34 @@ pub struct NodeState {
 
 impl Node {
     /// A node that starts, with whatever an earlier life has left.
-    pub fn start(&mut self, config: ExchangeConfig, engine: Engine, now: Moment) {
+    pub fn start(&mut self, config: ExchangeConfig, engine: Engine, now: Moment) -> Resumed {
         let mut exchange = Exchange::new(config);
         let bindings: Vec<StoredBinding> = self.state.bindings.values().cloned().collect();
         exchange.restore(&bindings, now);
+        let forms: Vec<_> = self.state.kept.iter().map(|(call, slot)| (*call, slot.form.clone())).collect();
+        let kept = forms.iter().map(|(call, form)| Kept { call: *call, form });
+        let resumed = exchange.resume(kept, self.last_alive, now);
+        if !resumed.unreadable.is_empty() {
+            self.state.violations.push(format!("kept forms that cannot be read: {resumed:?}"));
+        }
         self.running = Some(Running { exchange, engine });
+        resumed
     }
 
     /// The node dies at once.
-    pub fn crash(&mut self) {
+    pub fn crash(&mut self, now: Moment) {
         if let Some(running) = self.running.take() {
             self.next_port = running.engine.next_port();
         }
-        let lost = std::mem::take(&mut self.state.open);
-        self.state.lost.extend(lost);
+        self.last_alive = now.utc;
+        let NodeState { open, kept, waiting, violations, .. } = &mut self.state;
+        // What the record writer had not written yet is gone with it.
+        for record in waiting.drain(..) {
+            open.insert(record.id);
+        }
+        for call in open.iter().filter(|call| !kept.contains_key(call)) {
+            violations.push(format!("call {call} has nothing to go on with"));
+        }
         self.state.lines.clear();
     }
 }
@@ -85,11 +113,7 @@ impl NodeState {
                 self.open.insert(*call);
             }
             What::CallEnded(record) => {
-                if !self.open.remove(&record.id) {
-                    self.violations.push(format!("call {} has a second record, or never began", record.id));
-                }
-                self.check(record);
-                self.records.push(Arc::clone(record));
+                self.end(record);
             }
             What::LineChanged { line, state: LineState::Idle } => {
                 self.lines.remove(line);
@@ -106,6 +130,45 @@ impl NodeState {
             _ => {}
         }
         self.facts.push(fact);
+    }
+
+    fn end(&mut self, record: &Arc<CallRecord>) {
+        if let Some(written) = self.records.iter().find(|written| written.id == record.id) {
+            // After a crash nobody knows whether the record was written: it is offered again, and stored once.
+            if written != record {
+                self.violations.push(format!("call {} has a second record", record.id));
+            }
+            return;
+        }
+        if !self.open.remove(&record.id) {
+            self.violations.push(format!("call {} never began, or ended twice", record.id));
+        }
+        self.check(record);
+        self.waiting.push(Arc::clone(record));
+    }
+
+    /// The record writer has written what it had.
+    pub fn write_records(&mut self) {
+        for record in self.waiting.drain(..) {
+            if self.kept.get(&record.id).is_some_and(|slot| slot.is_forgotten) {
+                self.kept.remove(&record.id);
+            }
+            self.records.push(record);
+        }
+    }
+
+    /// Keeps the form of a call.
+    pub fn keep(&mut self, call: CallId, form: Bytes) {
+        self.kept.insert(call, KeptSlot { form, is_forgotten: false });
+    }
+
+    /// No leg of a call is left: once its record is written, its form is not needed any more.
+    pub fn forget(&mut self, call: CallId) {
+        if self.records.iter().any(|record| record.id == call) {
+            self.kept.remove(&call);
+        } else if let Some(slot) = self.kept.get_mut(&call) {
+            slot.is_forgotten = true;
+        }
     }
 
     /// What a record says must hang together: times in their order, legs and cause that fit to whether it was answered.

@@ -16,7 +16,7 @@ use offhook_sip::{
 };
 use offhook_switch::{
     directory::{Directory, Line},
-    exchange::{Answer, Ask, Exchange, ExchangeConfig, Gauges, Hop, Input, Output},
+    exchange::{Answer, Ask, Exchange, ExchangeConfig, Gauges, Hop, Input, Output, Resumed},
     media::{MediaCommand, MediaEvent},
     settings::Settings,
 };
@@ -39,6 +39,9 @@ const HELPER_DELAY: Duration = Duration::from_millis(1);
 /// How long a push takes to wake a phone.
 const PUSH_DELAY: Duration = Duration::from_millis(800);
 
+/// How long the record writer gathers and writes at most, microseconds.
+const WRITE_DELAY_MICROS_MAX: u64 = 50_000;
+
 /// How often the media engine looks for silence.
 const SILENCE_CHECK: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,7 @@ enum Event {
     Sound { from: SocketAddr, to: SocketAddr, sound: SoundPacket },
     Media { life: u32, event: MediaEvent },
     Answer { life: u32, answer: Answer },
+    WriteRecords { life: u32 },
     WakeNode,
     WakePhone(PhoneId),
     LookForSilence,
@@ -121,6 +125,8 @@ pub struct World {
     pub names: BTreeMap<String, Vec<SocketAddr>>,
     /// Whether what the media engine, DNS and the push service say gets lost.
     pub helpers_mute: bool,
+    /// Ports that the next life of the node will find taken.
+    refuse_at_start: usize,
     /// What the node sent to addresses where nobody is.
     pub sent_nowhere: Vec<(SocketAddr, Bytes)>,
 }
@@ -135,7 +141,12 @@ impl World {
             now: Instant::from_driver_nanos(1_000_000_000),
             events: BinaryHeap::new(),
             next_number: 0,
-            node: Node { running: None, state: NodeState::default(), next_port: PORT_FIRST },
+            node: Node {
+                running: None,
+                state: NodeState::default(),
+                last_alive: START,
+                next_port: PORT_FIRST,
+            },
             life: 0,
             node_wakes_at: None,
             phones: Vec::new(),
@@ -148,6 +159,7 @@ impl World {
             spins: (Instant::default(), 0),
             names: BTreeMap::new(),
             helpers_mute: false,
+            refuse_at_start: 0,
             sent_nowhere: Vec::new(),
         };
         world.start_node();
@@ -155,8 +167,8 @@ impl World {
         world
     }
 
-    /// Starts the node, with the registrations and records of its earlier life.
-    pub fn start_node(&mut self) {
+    /// Starts the node, with the registrations, records and calls of its earlier life.
+    pub fn start_node(&mut self) -> Resumed {
         let WorldConfig { directory, settings, registrar, limits, .. } = self.config.clone();
         let listeners = [false, true].map(|tcp| {
             let (id, transport) = listener_of(tcp);
@@ -174,14 +186,16 @@ impl World {
         };
         self.life += 1;
         let now = self.moment();
-        let engine = Engine::new(NODE.ip(), silence, self.node.next_port);
-        self.node.start(config, engine, now);
+        let mut engine = Engine::new(NODE.ip(), silence, self.node.next_port);
+        engine.refuse_opens = std::mem::take(&mut self.refuse_at_start);
+        let resumed = self.node.start(config, engine, now);
         self.drain_node();
+        resumed
     }
 
     /// The node dies: calls, transactions and ports are gone, facts stay.
     pub fn crash_node(&mut self) {
-        self.node.crash();
+        self.node.crash(self.moment());
         for index in 0..self.streams.len() {
             self.streams[index].id = self.next_connection();
         }
@@ -372,6 +386,11 @@ impl World {
         }
     }
 
+    /// The next life of the node will find so many of its ports taken.
+    pub fn refuse_ports_of_next_life(&mut self, times: usize) {
+        self.refuse_at_start = times;
+    }
+
     /// Whatever rule was broken, anywhere.
     pub fn violations(&self) -> Vec<String> {
         let of_phones = self.phones().flat_map(|(id, phone)| {
@@ -392,6 +411,9 @@ impl World {
         }
         if self.media_sizes() != (0, 0) {
             found.push(format!("media endpoints and ports {:?}", self.media_sizes()));
+        }
+        if !self.node.state.kept.is_empty() {
+            found.push(format!("kept forms: {:?}", self.node.state.kept.keys()));
         }
         if !self.node.state.open.is_empty() {
             found.push(format!("calls without record: {}", self.node.state.open.len()));
@@ -434,6 +456,11 @@ impl World {
             Event::Media { life, event } if life == self.life => self.tell_node(Input::Media(event)),
             Event::Answer { life, answer } if life == self.life => self.tell_node(Input::Answer(answer)),
             Event::Media { .. } | Event::Answer { .. } => {}
+            Event::WriteRecords { life } => {
+                if life == self.life {
+                    self.node.state.write_records();
+                }
+            }
             Event::WakeNode => {
                 if self.node_wakes_at.take_if(|at| *at <= self.now).is_some() {
                     self.note_spin();
@@ -553,7 +580,16 @@ impl World {
                 Output::Transmit { to, bytes, token } => self.transmit(to, bytes, token),
                 Output::Media(command) => self.command_engine(command),
                 Output::Ask(ask) => self.answer(ask),
-                Output::Fact(fact) => self.node.state.take(fact),
+                Output::Fact(fact) => {
+                    let waits = !self.node.state.waiting.is_empty();
+                    self.node.state.take(fact);
+                    if !waits && !self.node.state.waiting.is_empty() {
+                        let delay = Duration::from_micros(self.random.below(WRITE_DELAY_MICROS_MAX));
+                        self.schedule(self.now + delay, Event::WriteRecords { life: self.life });
+                    }
+                }
+                Output::Keep { call, form } => self.node.state.keep(call, form),
+                Output::Forget { call } => self.node.state.forget(call),
                 Output::Timeout(at) => {
                     if let Some(at) = at
                         && self.node_wakes_at.is_none_or(|wakes_at| at < wakes_at)

@@ -82,7 +82,8 @@ fn assert_gives_back(bare: &mut Bare, one: fn(&mut Bare)) {
 fn a_call_takes_a_known_number_of_blocks_and_gives_all_back() {
     let mut bare = bare();
     let (blocks, octets) = cost_of(&mut bare, Bare::call);
-    assert!(blocks <= 107.0, "{blocks:.1} blocks per call");
+    // Fourteen of them are for its kept form, written anew at six changes.
+    assert!(blocks <= 121.0, "{blocks:.1} blocks per call");
     assert!(octets <= 2_050.0, "{octets:.0} octets per call that has just ended");
     assert_gives_back(&mut bare, Bare::call);
 }

@@ -61,6 +61,35 @@ impl ReliableProvisionals {
         Self { cseq, next_rseq, in_flight: None, waiting: VecDeque::new() }
     }
 
+    /// Goes on where another process has been: `unacknowledged` responses with their RSeq, the one that was sent first. An
+    /// empty one is recognised by its number and not repeated.
+    pub fn resume(
+        cseq: u32,
+        next_rseq: u32,
+        unacknowledged: impl IntoIterator<Item = (u32, Bytes)>,
+        timers: &TimerConfig,
+        now: Instant,
+    ) -> Self {
+        let mut waiting: VecDeque<_> = unacknowledged.into_iter().take(1 + QUEUE_MAX).collect();
+        let first = waiting.pop_front();
+        let mut resumed = Self { cseq, next_rseq, in_flight: None, waiting };
+        if let Some((rseq, response)) = first {
+            resumed.launch(rseq, response, timers, now);
+        }
+        resumed
+    }
+
+    /// The CSeq number of the INVITE.
+    pub const fn cseq(&self) -> u32 {
+        self.cseq
+    }
+
+    /// What waits for a PRACK, the response that was sent first.
+    pub fn unacknowledged(&self) -> impl Iterator<Item = (u32, &Bytes)> {
+        let sent = self.in_flight.iter().map(|in_flight| (in_flight.rseq, &in_flight.response));
+        sent.chain(self.waiting.iter().map(|(rseq, response)| (*rseq, response)))
+    }
+
     /// The number to write into the RSeq header of the next response, which must also carry `Require: 100rel`.
     pub const fn next_rseq(&self) -> u32 {
         self.next_rseq
@@ -178,6 +207,16 @@ pub struct ReliableOrder {
 }
 
 impl ReliableOrder {
+    /// The order after this RSeq.
+    pub const fn after(last: Option<u32>) -> Self {
+        Self { last }
+    }
+
+    /// The RSeq that came last.
+    pub const fn last(&self) -> Option<u32> {
+        self.last
+    }
+
     /// Judges the RSeq of a response with `Require: 100rel`. The first one sets the beginning (§4).
     pub const fn take(&mut self, rseq: u32) -> Arrival {
         match self.last {

@@ -235,6 +235,25 @@ impl SessionTimer {
         }
     }
 
+    /// Goes on with a timer that another process has begun.
+    pub const fn resume(
+        agreement: SessionAgreement,
+        refresh_at: Option<Instant>,
+        expires_at: Option<Instant>,
+    ) -> Self {
+        Self { agreement, refresh_at, expires_at }
+    }
+
+    /// When a refresh of ours is due; `None` if the other side refreshes, or ours is on its way.
+    pub const fn refresh_at(&self) -> Option<Instant> {
+        self.refresh_at
+    }
+
+    /// When the session ends without a refresh; `None` once it has.
+    pub const fn expires_at(&self) -> Option<Instant> {
+        self.expires_at
+    }
+
     /// A 2xx to an INVITE or UPDATE, ours or theirs, began the interval anew.
     pub fn refreshed(&mut self, agreement: SessionAgreement, now: Instant) {
         *self = Self::new(agreement, now);

@@ -7,7 +7,7 @@ use offhook_base::{DataSubject, Purpose};
 /// One column of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredColumn {
-    /// The file: `site.db` or `records.db`.
+    /// The file: `site.db` or `records.db`, both SQLite, or `calls`, which has a form of its own.
     pub file: &'static str,
     /// Its table.
     pub table: &'static str,
@@ -39,6 +39,8 @@ pub enum Retention {
     WhileRegistered,
     /// Call records: [`crate::RECORD_RETENTION`] unless configured otherwise.
     Records,
+    /// As long as the call lasts, and until its record is on disk.
+    WhileCalling,
     /// As evidence of who did what; no limit is built yet.
     Evidence,
 }
@@ -50,6 +52,8 @@ pub enum Erasure {
     RemoveItem,
     /// The end of the registration or the removal of its line.
     Unregister,
+    /// The end of the call.
+    EndCall,
     /// [`crate::Store::expire_records`].
     ExpireRecords,
     /// None: the evidence that others' rights rest on.
@@ -58,6 +62,7 @@ pub enum Erasure {
 
 const SITE: &str = "site.db";
 const RECORDS: &str = "records.db";
+const CALLS: &str = "calls";
 
 const fn plain(file: &'static str, table: &'static str, column: &'static str) -> StoredColumn {
     StoredColumn { file, table, column, personal: None }
@@ -106,6 +111,16 @@ const fn evidence(file: &'static str, table: &'static str, column: &'static str)
         erasure: Erasure::Kept,
     };
     StoredColumn { file, table, column, personal: Some(personal) }
+}
+
+const fn in_call(table: &'static str, column: &'static str, subject: DataSubject) -> StoredColumn {
+    let personal = PersonalColumn {
+        subject,
+        purpose: Purpose::Signalling,
+        retention: Retention::WhileCalling,
+        erasure: Erasure::EndCall,
+    };
+    StoredColumn { file: CALLS, table, column, personal: Some(personal) }
 }
 
 use DataSubject::{Callee, Caller, Subscriber};
@@ -214,4 +229,7 @@ const COLUMNS: &[StoredColumn] = &[
     evidence(RECORDS, "access_log", "filter"),
     plain(RECORDS, "access_log", "rows"),
     plain(RECORDS, "access_log", "chain"),
+    plain(CALLS, "slots", "call"),
+    // Parties, addresses, descriptions and SRTP keys of both sides, sealed.
+    in_call("slots", "form", Caller),
 ];

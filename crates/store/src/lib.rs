@@ -1,9 +1,10 @@
-//! What outlives the process: configuration, bindings, call records, API tokens, in two SQLite files.
+//! What outlives the process: configuration, bindings, call records, API tokens, in two SQLite files; and running calls, in a
+//! file of their own.
 //!
 //! Call control never waits for this crate. It reads an immutable [`Directory`](offhook_switch::directory::Directory)
 //! that [`Store::load_directory`] makes, and gives its facts to [`RecordWriter`] and [`BindingWriter`], which take them
 //! without blocking.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code, unsafe_op_in_unsafe_fn)]
 
 mod access;
 mod audit;
@@ -11,6 +12,7 @@ pub mod backup;
 mod binding;
 mod binding_load;
 mod bulk;
+mod calls_file;
 mod check;
 mod data_map;
 mod database;
@@ -36,6 +38,7 @@ pub use access::{Access, AccessLogBroken, NoReason};
 pub use audit::AuditEntry;
 pub use binding::{BindingChange, BindingWriter};
 pub use binding_load::StoredBindings;
+pub use calls_file::{CallsFile, CallsFileCounters, EarlierCalls, Heartbeat};
 pub use check::{Fault, Problem};
 pub use data_map::{Erasure, PersonalColumn, Retention, StoredColumn, data_map};
 pub use document::{DocumentError, SiteDocument};

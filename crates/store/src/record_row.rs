@@ -182,6 +182,7 @@ pub const fn cause_name(cause: EndCause) -> &'static str {
         EndCause::NotPermitted => "not_permitted",
         EndCause::Incompatible => "incompatible",
         EndCause::Failed => "failed",
+        EndCause::Outage => "outage",
         EndCause::Vanished => "vanished",
         EndCause::MediaSilence => "media_silence",
         EndCause::TooLong => "too_long",
@@ -219,6 +220,7 @@ mod tests {
             TooLong,
             Shutdown,
             Overloaded,
+            Outage,
         ] {
             assert_eq!(from_name::<EndCause>(cause_name(cause)), Some(cause));
         }

@@ -11,7 +11,7 @@ use std::{
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
-    rand,
+    hmac, rand,
 };
 use offhook_switch::directory::Secret;
 
@@ -21,7 +21,11 @@ use crate::error::OpenError;
 const KEY_LENGTH: usize = 32;
 
 /// The key, in memory.
-pub struct SecretKey(RandomizedNonceKey);
+pub struct SecretKey {
+    sealing: RandomizedNonceKey,
+    /// Makes keys for other purposes.
+    deriving: hmac::Key,
+}
 
 /// The text was not encrypted with this key for this owner, or was altered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,16 +54,23 @@ impl SecretKey {
             }
             Err(error) => return Err(failed("read")(error)),
         };
-        RandomizedNonceKey::new(&AES_256_GCM, &key)
-            .map(Self)
-            .map_err(|_| OpenError::BadKey { path: path.to_path_buf(), length: key.len() })
+        let sealing = RandomizedNonceKey::new(&AES_256_GCM, &key)
+            .map_err(|_| OpenError::BadKey { path: path.to_path_buf(), length: key.len() })?;
+        Ok(Self { sealing, deriving: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+    }
+
+    /// A key of its own for `purpose`, which is never used for another one: the same after a restart.
+    pub fn derive(&self, purpose: &str) -> [u8; KEY_LENGTH] {
+        let mut key = [0; KEY_LENGTH];
+        key.copy_from_slice(hmac::sign(&self.deriving, purpose.as_bytes()).as_ref());
+        key
     }
 
     /// Encrypts `secret`, bound to `owner`: moved to another row, it cannot be opened.
     pub fn seal(&self, secret: &Secret, owner: &str) -> Result<Vec<u8>, Unreadable> {
         let mut text = secret.reveal().as_bytes().to_vec();
         let nonce = self
-            .0
+            .sealing
             .seal_in_place_append_tag(Aad::from(owner.as_bytes()), &mut text)
             .map_err(|_| Unreadable)?;
         let mut sealed = nonce.as_ref().to_vec();
@@ -72,7 +83,7 @@ impl SecretKey {
         let (nonce, text) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(Unreadable)?;
         let mut text = text.to_vec();
         let opened = self
-            .0
+            .sealing
             .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(owner.as_bytes()), &mut text)
             .map_err(|_| Unreadable)?;
         std::str::from_utf8(opened).map(Secret::new).map_err(|_| Unreadable)

@@ -24,6 +24,8 @@ async fn every_column_of_every_table_is_in_the_data_map_once() {
     }
     let described: Vec<_> = data_map()
         .iter()
+        // The file of calls has no schema that could be asked.
+        .filter(|column| column.file != "calls")
         .map(|column| format!("{} {}.{}", column.file, column.table, column.column))
         .collect();
     let once: BTreeSet<_> = described.iter().cloned().collect();

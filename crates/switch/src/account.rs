@@ -73,6 +73,16 @@ impl Account {
         }
     }
 
+    /// Goes on with an account that another process has opened.
+    pub const fn resume(record: CallRecord, verdict: Option<Verdict>) -> Self {
+        Self { record, verdict }
+    }
+
+    /// How the call ended, once that is decided.
+    pub const fn verdict(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
     /// The call's id.
     pub const fn id(&self) -> CallId {
         self.record.id
@@ -194,7 +204,7 @@ pub const fn q850_of(cause: EndCause, status: u16) -> u8 {
         EndCause::NotPermitted => 57,
         EndCause::Incompatible => 88,
         EndCause::Vanished | EndCause::MediaSilence | EndCause::TooLong => 102,
-        EndCause::Shutdown => 41,
+        EndCause::Shutdown | EndCause::Outage => 41,
         EndCause::Overloaded => 42,
         EndCause::Failed => q850_of_status(status),
     }

@@ -146,6 +146,25 @@ pub struct Line {
     pub srtp: Srtp,
 }
 
+impl Line {
+    /// What stands for a line that was removed while a call of it lasts: it may do nothing more.
+    pub fn removed(id: LineId, tenant: &str, name: &str) -> Self {
+        Self {
+            id,
+            tenant: tenant.into(),
+            name: name.into(),
+            display_name: None,
+            user: None,
+            enabled: false,
+            password: PasswordHashes { md5: [0; 32], sha256: [0; 64] },
+            may_call: CallPermission::Inside,
+            bindings_max: 0,
+            calls_max: 0,
+            srtp: Srtp::Auto,
+        }
+    }
+}
+
 /// A range of addresses: `192.0.2.0/24`, `2001:db8::/32`, or one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressRange {
@@ -231,6 +250,29 @@ pub struct Peer {
     pub anchor_media: bool,
     /// How its media is protected.
     pub srtp: Srtp,
+}
+
+impl Peer {
+    /// What stands for a peer that was removed while a call of it lasts: it may do nothing more.
+    pub fn removed(id: PeerId, tenant: &str, name: &str) -> Self {
+        Self {
+            id,
+            tenant: tenant.into(),
+            name: name.into(),
+            enabled: false,
+            sources: Vec::new(),
+            host: None,
+            port: None,
+            transport: None,
+            username: None,
+            secret: None,
+            prefixes: Vec::new(),
+            may_call: CallPermission::Inside,
+            calls_max: 0,
+            anchor_media: true,
+            srtp: Srtp::Auto,
+        }
+    }
 }
 
 /// A password that must be used in clear. It has no `Display`, and `Debug` hides it.

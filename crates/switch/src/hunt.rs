@@ -31,6 +31,26 @@ impl<T> Hunt<T> {
         hunt
     }
 
+    /// Goes on with a search that another process has begun.
+    pub fn resume(groups: Vec<Vec<T>>, accepted: usize, best: Option<StatusCode>) -> Self {
+        Self { groups: groups.into(), accepted: accepted.min(TARGETS_MAX), best }
+    }
+
+    /// The groups that were not tried yet, best first.
+    pub fn groups(&self) -> impl Iterator<Item = &[T]> {
+        self.groups.iter().map(Vec::as_slice)
+    }
+
+    /// Targets taken up so far, those that were tried included.
+    pub const fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// The best refusal so far.
+    pub const fn best(&self) -> Option<StatusCode> {
+        self.best
+    }
+
     /// The next group to ring, or `None` when all were tried.
     pub fn next_group(&mut self) -> Option<Vec<T>> {
         self.groups.pop_front()

@@ -35,6 +35,11 @@ impl Identity {
         self.name.as_ref()
     }
 
+    /// Whether the caller wants to stay unknown to the called side.
+    pub const fn is_hidden(&self) -> bool {
+        self.hidden
+    }
+
     /// What the called side sees in From, without the tag.
     pub fn shown(&self) -> Shown<'_> {
         Shown { identity: self, asserted: false }

@@ -12,6 +12,7 @@ pub mod fact;
 pub mod gate;
 mod hunt;
 mod identity;
+pub mod kept;
 pub mod lines;
 pub mod media;
 mod peer_calls;

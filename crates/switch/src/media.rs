@@ -11,6 +11,8 @@ use std::{
 use offhook_codec::{OpusWishes, VoiceCodec};
 use serde::{Deserialize, Serialize};
 
+use crate::kept::part;
+
 /// One leg's media, numbered by call control; never used again on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EndpointId(pub u64);
@@ -30,6 +32,18 @@ pub enum MediaCommand {
         local: IpAddr,
         /// How many port pairs; 1..=[`STREAMS_MAX`].
         streams: usize,
+    },
+    /// Take up an endpoint that another process had: the same port pairs, and what was noted of each stream. Answered as
+    /// `Open` is; all or nothing.
+    Reopen {
+        /// Its new number.
+        endpoint: EndpointId,
+        /// The local address to bind.
+        local: IpAddr,
+        /// The RTP port of each stream; at most [`STREAMS_MAX`].
+        rtp_ports: Vec<u16>,
+        /// What was noted of the streams, in their order; a shorter list leaves the rest unknown.
+        notes: Vec<StreamNote>,
     },
     /// Replace what is known of the other end. Latched addresses survive where the signalled remote did not change.
     Configure {
@@ -141,6 +155,47 @@ impl std::fmt::Debug for StreamCrypto {
     }
 }
 
+part! {
+    /// What the media engine notes of a stream, so that another process can go on with it.
+    StreamNote {
+        /// Where the leg's media comes from, if that is not the announced address.
+        source: Option<SocketAddr>,
+        /// Where its RTCP comes from, if that is not the announced address.
+        control_source: Option<SocketAddr>,
+        /// Per source that was received: how far its SRTP has come, where that ends with the node.
+        received: Vec<RolloverNote>,
+        /// The same of its SRTCP.
+        control_received: Vec<RolloverNote>,
+        /// Per source that was sent: how far our SRTP has come, where that ends with the node.
+        sent: Vec<RolloverNote>,
+        /// The same of our SRTCP.
+        control_sent: Vec<RolloverNote>,
+    }
+}
+
+part! {
+    /// How far a key has come with one source. It is noted once in 8,192 packets; the packet index is found again from there
+    /// (RFC 3711 appendix A).
+    RolloverNote {
+        /// The source.
+        ssrc: u32,
+        /// The newest index noted: of SRTP rollover counter and sequence number (§3.3.1), of SRTCP its index (§3.4).
+        index: u64,
+    }
+}
+
+impl StreamNote {
+    /// Nothing is known.
+    pub const NOTHING: Self = Self {
+        source: None,
+        control_source: None,
+        received: Vec::new(),
+        control_received: Vec::new(),
+        sent: Vec::new(),
+        control_sent: Vec::new(),
+    };
+}
+
 /// What the engine tells call control.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
@@ -157,6 +212,14 @@ pub enum MediaEvent {
         endpoint: EndpointId,
         /// Why.
         error: OpenError,
+    },
+    /// What another process would have to know of an endpoint's streams has changed: seldom, as where a NAT shows another
+    /// address than the announced one.
+    Noted {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// All its streams, in order.
+        notes: Vec<StreamNote>,
     },
     /// Neither side of the bridge has received anything for `lasted`, although both should.
     Silent {

@@ -19,6 +19,11 @@ impl PeerCalls {
         has_room
     }
 
+    /// Counts a call of `peer` that runs already, whatever its limit is now.
+    pub fn resume(&mut self, peer: PeerId) {
+        *self.running.entry(peer).or_default() += 1;
+    }
+
     /// A call that was counted is over.
     pub fn give_back(&mut self, peer: PeerId) {
         if let Some(running) = self.running.get_mut(&peer) {

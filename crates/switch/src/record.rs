@@ -116,6 +116,9 @@ pub enum EndCause {
     Shutdown,
     /// The node had no room: calls, ports.
     Overloaded,
+    /// The node was down, and the call could not be gone on with: too much time had passed, a phone did not connect again,
+    /// or it was still being placed.
+    Outage,
 }
 
 /// What part a leg plays.

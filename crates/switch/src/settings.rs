@@ -52,6 +52,13 @@ pub struct Settings {
     pub calls: usize,
     /// Numbers every line may call.
     pub emergency_numbers: Vec<Box<str>>,
+    /// Whether calls are kept for another process ([`crate::kept`]). Default true.
+    pub keeps_calls: bool,
+    /// How long the node may have been down so that calls are gone on with. Default 5 min: phones that hear nothing give up
+    /// long before, and nobody should be connected again by surprise.
+    pub outage: Duration,
+    /// How long a phone whose connection was lost with the earlier process may take to connect again. Default 60 s.
+    pub reconnect: Duration,
     /// What the Server and User-Agent headers say; the version is kept to ourselves by default.
     pub product: Box<str>,
     /// The hash functions that lines are challenged with, the most wanted first. Default: SHA-256, MD5 (RFC 8760 §2.3).
@@ -78,6 +85,9 @@ impl Default for Settings {
                 .iter()
                 .map(|&number| number.into())
                 .collect(),
+            keeps_calls: true,
+            outage: Duration::from_secs(300),
+            reconnect: Duration::from_secs(60),
             product: "Offhook".into(),
             digest: vec![HashFunction::Sha256, HashFunction::Md5],
         }

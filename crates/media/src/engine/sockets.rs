@@ -62,6 +62,26 @@ pub fn connect_beside(rtp: &UdpSocket, peer: SocketAddr, dscp: u8) -> io::Result
     Ok(second.into())
 }
 
+/// Binds a pair that another process had before. Its number stands in the phones' minds: no other will do.
+pub fn bind_again(
+    pool: &mut PortPool,
+    local: IpAddr,
+    rtp: u16,
+    dscp: u8,
+    now: Instant,
+) -> Result<BoundPair, OpenError> {
+    let pair = pool.take_again(rtp).ok_or(OpenError::Exhausted)?;
+    let sockets = bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
+    match sockets {
+        Ok((rtp, rtcp)) => Ok(BoundPair { pair, local, rtp, rtcp }),
+        Err(error) => {
+            pool.give_back(pair, now);
+            tracing::warn!(%error, "a media port of a call from before the restart cannot be bound again");
+            Err(OpenError::Unbindable)
+        }
+    }
+}
+
 fn bind(local: IpAddr, port: u16, dscp: u8) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(local, port);
     let socket = unbound(address, dscp)?;

@@ -9,12 +9,12 @@ use std::{
 };
 
 use offhook_base::Instant;
-use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX};
+use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STREAMS_MAX, StreamNote};
 
 use super::{
     MediaConfig, Order,
     epoll::{Epoll, metronome, set_period},
-    sockets::{BoundPair, bind_pair},
+    sockets::{BoundPair, bind_again, bind_pair},
     table::{PortTable, Token},
 };
 use crate::{
@@ -118,6 +118,7 @@ impl Worker {
                 }
             }
             self.set_patience();
+            self.relay.tell_notes(&self.tell);
             // Commands after packets: what came before a command was sent under what held before it.
             if has_orders && self.carry_out_orders().is_err() {
                 return;
@@ -289,6 +290,17 @@ impl Worker {
                 self.publish();
                 (self.tell)(event);
             }
+            MediaCommand::Reopen { endpoint, local, rtp_ports, notes } => {
+                let event = match self.reopen(endpoint, local, &rtp_ports, &notes, now) {
+                    Ok(()) => MediaEvent::Opened { endpoint, rtp_ports },
+                    Err(error) => {
+                        self.counters.opens_failed.add(1);
+                        MediaEvent::OpenFailed { endpoint, error }
+                    }
+                };
+                self.publish();
+                (self.tell)(event);
+            }
             MediaCommand::Configure { endpoint, streams } => self.relay.configure(endpoint, streams, now),
             MediaCommand::Bridge { left, right } => self.relay.bridge(left, right, now),
             MediaCommand::Close { endpoint } => self.close(endpoint, now),
@@ -319,6 +331,33 @@ impl Worker {
             self.table.install(*places, bound, &self.epoll);
         }
         Ok(places.first().map(|[first, _]| self.table.rtp_ports(*first)).unwrap_or_default())
+    }
+
+    /// Takes up an endpoint of another process on the same ports, all or nothing.
+    fn reopen(
+        &mut self,
+        endpoint: EndpointId,
+        local: IpAddr,
+        rtp_ports: &[u16],
+        notes: &[StreamNote],
+        now: Instant,
+    ) -> Result<(), OpenError> {
+        let mut bound: Vec<BoundPair> = Vec::new();
+        for &rtp in rtp_ports.iter().take(STREAMS_MAX) {
+            match bind_again(&mut self.pool, local, rtp, self.config.dscp, now) {
+                Ok(pair) => bound.push(pair),
+                Err(error) => {
+                    bound.iter().for_each(|bound| self.pool.give_back(bound.pair, now));
+                    return Err(error);
+                }
+            }
+        }
+        let places = self.relay.open(endpoint, bound.len(), now);
+        self.relay.recall(endpoint, notes);
+        for (places, bound) in places.into_iter().zip(bound) {
+            self.table.install(places, bound, &self.epoll);
+        }
+        Ok(())
     }
 
     fn close(&mut self, endpoint: EndpointId, now: Instant) {

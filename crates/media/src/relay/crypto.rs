@@ -1,7 +1,10 @@
 //! SRTP that ends here: keys from signalling (RFC 4568), one context per direction.
 
-use offhook_rtp::srtp::{CryptoSuite, MasterKey, Protector, SrtcpMode, Unprotector};
-use offhook_switch::media::StreamCrypto;
+use offhook_rtp::{
+    rtp::Ssrc,
+    srtp::{CryptoSuite, MasterKey, Progress, Protector, SrtcpMode, Unprotector},
+};
+use offhook_switch::media::{RolloverNote, StreamCrypto, StreamNote};
 
 use super::stream::Kind;
 use crate::DropReason;
@@ -64,6 +67,27 @@ impl Crypto {
         }
     }
 
+    /// Goes on where another process has been under these keys.
+    pub fn resume(&mut self, note: &StreamNote) {
+        let Some(contexts) = self.contexts.as_deref_mut() else { return };
+        contexts.theirs.resume(&progress(&note.received), &progress(&note.control_received));
+        contexts.ours.resume(&progress(&note.sent), &progress(&note.control_sent));
+    }
+
+    /// Whether it is time to note how far the keys have come.
+    pub fn is_note_due(&self) -> bool {
+        self.contexts.as_deref().is_some_and(|known| known.theirs.is_note_due() || known.ours.is_note_due())
+    }
+
+    /// Notes how far the keys have come.
+    pub fn note(&mut self, note: &mut StreamNote) {
+        let Some(contexts) = self.contexts.as_deref_mut() else { return };
+        let (received, control_received) = contexts.theirs.note_progress();
+        let (sent, control_sent) = contexts.ours.note_progress();
+        (note.received, note.control_received) = (notes(received), notes(control_received));
+        (note.sent, note.control_sent) = (notes(sent), notes(control_sent));
+    }
+
     fn refuse(&mut self, keys: &StreamCrypto) {
         tracing::error!(suite = %keys.suite.escape_debug(), "SRTP keys do not fit their suite: stream is silent");
         self.mode = Mode::Broken;
@@ -94,4 +118,12 @@ impl Crypto {
         };
         closed.map_err(|_| DropReason::Unprotectable)
     }
+}
+
+fn progress(notes: &[RolloverNote]) -> Vec<Progress> {
+    notes.iter().map(|note| Progress { ssrc: Ssrc(note.ssrc), index: note.index }).collect()
+}
+
+fn notes(progress: Vec<Progress>) -> Vec<RolloverNote> {
+    progress.into_iter().map(|Progress { ssrc, index }| RolloverNote { ssrc: ssrc.0, index }).collect()
 }

@@ -67,6 +67,16 @@ impl Latch {
         self.learn(now);
     }
 
+    /// Goes on listening to whom another process has listened to. Its SSRC and sequence numbers are not known here: another
+    /// address takes over only as it would before anybody was heard.
+    pub fn resume(&mut self, source: Option<SocketAddr>, now: Instant) {
+        if self.signalled.is_some()
+            && let Some(address) = source
+        {
+            self.holder = Some(Holder { address, trace: None, heard_at: now });
+        }
+    }
+
     /// Opens the learning window anew.
     pub fn learn(&mut self, now: Instant) {
         self.learn_until = now + LEARNING_WINDOW;
@@ -122,8 +132,10 @@ impl Latch {
         self.source() == Some(source) || self.signalled == Some(source)
     }
 
-    /// The packet was good: its source holds the latch.
-    pub fn accept(&mut self, Admission(mut holder): Admission) {
+    /// The packet was good: its source holds the latch. True if it comes from elsewhere than before, or
+    /// than was announced.
+    pub fn accept(&mut self, Admission(mut holder): Admission) -> bool {
+        let is_new = self.destination() != Some(holder.address);
         if let Some(before) = &self.holder
             && before.address == holder.address
             && let (Some((ssrc, newest)), Some((its_ssrc, sequence_number))) = (before.trace, holder.trace)
@@ -134,6 +146,7 @@ impl Latch {
             holder.trace = before.trace;
         }
         self.holder = Some(holder);
+        is_new
     }
 }
 
@@ -175,6 +188,13 @@ impl ControlLatch {
         }
     }
 
+    /// Goes on listening to whom another process has listened to.
+    pub fn resume(&mut self, source: Option<SocketAddr>) {
+        if self.signalled.is_some() {
+            self.source = source;
+        }
+    }
+
     /// Whether to believe that `source` is the leg whose RTP the latch `media` holds: the announced address, or the
     /// host that RTP comes from. A change of port at that host needs the SSRC of its RTP.
     pub fn admits(&self, source: SocketAddr, ssrc_matches: bool, media: &Latch) -> bool {
@@ -185,9 +205,21 @@ impl ControlLatch {
         host == Some(source.ip()) && (self.source.is_none() || ssrc_matches)
     }
 
-    /// The packet was good.
-    pub fn accept(&mut self, source: SocketAddr) {
+    /// The packet was good. True if it comes from elsewhere than before, or than was announced.
+    pub fn accept(&mut self, source: SocketAddr) -> bool {
+        let is_new = self.source.or(self.signalled) != Some(source);
         self.source = Some(source);
+        is_new
+    }
+
+    /// Where its packets come from, once there were some.
+    pub const fn source(&self) -> Option<SocketAddr> {
+        self.source
+    }
+
+    /// The address that was announced.
+    pub const fn signalled(&self) -> Option<SocketAddr> {
+        self.signalled
     }
 
     /// Where to send: where it came from; else next to RTP where that turned out to come from elsewhere than was

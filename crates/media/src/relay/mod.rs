@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use offhook_base::Instant;
 pub use offhook_rtp::srtp::OVERHEAD_MAX;
-use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamQuality};
+use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality};
 
 use crate::{DropReason, prefetch::prefetch};
 use stream::{Received, Stream};
@@ -111,6 +111,8 @@ pub struct Relay {
     silence: Option<Duration>,
     /// RTP ports of transcoded streams whose packets wait for others before them.
     waiting: Vec<PortId>,
+    /// Slots of endpoints that another process would have to know more of than was noted.
+    notes_due: Vec<usize>,
 }
 
 impl Relay {
@@ -143,6 +145,24 @@ impl Relay {
     /// The RTP port of an endpoint's first stream.
     pub fn first_port(&self, id: EndpointId) -> Option<PortId> {
         Some(PortId::new(*self.by_id.get(&id)?, 0, Component::Rtp))
+    }
+
+    /// Tells what has to be noted of endpoints since the last time: seldom anything. For the end of each batch of packets.
+    pub fn tell_notes(&mut self, mut tell: impl FnMut(MediaEvent)) {
+        while let Some(slot) = self.notes_due.pop() {
+            let Some(endpoint) = self.slots.get_mut(slot).and_then(Option::as_mut) else { continue };
+            let notes = endpoint.streams.iter_mut().map(Stream::note).collect();
+            tell(MediaEvent::Noted { endpoint: endpoint.id, notes });
+        }
+    }
+
+    /// Takes over what another process had noted of an endpoint's streams, before their descriptions come.
+    pub fn recall(&mut self, id: EndpointId, notes: &[StreamNote]) {
+        let slot = self.by_id.get(&id).copied();
+        let Some(endpoint) = slot.and_then(|slot| self.slots[slot].as_mut()) else { return };
+        for (stream, note) in endpoint.streams.iter_mut().zip(notes) {
+            stream.recall(note.clone());
+        }
     }
 
     /// Streams of an endpoint; zero if it is not open.
@@ -241,7 +261,9 @@ impl Relay {
         let endpoint = endpoint.ok_or(DropReason::Unbridged)?;
         let stream = endpoint.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
         let partner = endpoint.partner;
-        let (kind, len) = match stream.receive(port.component(), source, buffer, len, now)? {
+        let received = stream.receive(port.component(), source, buffer, len, now);
+        note_if_due(&mut self.notes_due, port.slot(), stream);
+        let (kind, len) = match received? {
             Received::Pass(kind, len) => (kind, len),
             Received::Answer(len) => return Ok(Verdict::Answer { len }),
         };
@@ -252,6 +274,7 @@ impl Relay {
         let partner = self.slots.get_mut(slot).and_then(Option::as_mut).ok_or(DropReason::Unbridged)?;
         let stream = partner.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
         let (component, to, len) = stream.transmit(kind, buffer, len, now)?;
+        note_if_due(&mut self.notes_due, slot, stream);
         Ok(Verdict::Forward { through: PortId::new(slot, port.stream(), component), to, len })
     }
 
@@ -316,5 +339,12 @@ impl Relay {
             std::iter::once(first).chain(both).flat_map(|(l, r)| [l.heard_at(), r.heard_at()]).flatten();
         let since = heard.max().unwrap_or_default().max(left.silent_since).max(right.silent_since);
         Some((partner, since))
+    }
+}
+
+/// The list is emptied after each batch: it is never longer than a batch.
+fn note_if_due(due: &mut Vec<usize>, slot: usize, stream: &Stream) {
+    if stream.is_note_due() && !due.contains(&slot) {
+        due.push(slot);
     }
 }

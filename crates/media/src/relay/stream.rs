@@ -11,7 +11,7 @@ use offhook_rtp::{
     statistics::{RoundTripMeter, StreamStatistics, Timing},
     stun,
 };
-use offhook_switch::media::{StreamConfig, StreamQuality};
+use offhook_switch::media::{StreamConfig, StreamNote, StreamQuality};
 
 use super::{
     Component,
@@ -66,6 +66,10 @@ pub(super) struct Stream {
     voice: Option<Box<Voice>>,
     /// The codec it was transcoded to last.
     transcoded_to: Option<&'static str>,
+    /// Its media or RTCP comes from an address that was not announced, since the last note.
+    source_is_new: bool,
+    /// What another process had noted, until the first description.
+    recalled: Option<Box<StreamNote>>,
     /// The second that is being counted, and its STUN answers.
     stun_window: (Instant, u32),
 }
@@ -89,18 +93,48 @@ impl Default for Stream {
             remote_loss: None,
             voice: None,
             transcoded_to: None,
+            source_is_new: false,
+            recalled: None,
             stun_window: (Instant::default(), 0),
         }
     }
 }
 
 impl Stream {
+    /// Whether another process would have to know something that was not noted yet.
+    pub fn is_note_due(&self) -> bool {
+        self.source_is_new || self.crypto.is_note_due()
+    }
+
+    /// What another process would have to know. An address that was announced stands in the description.
+    pub fn note(&mut self) -> StreamNote {
+        self.source_is_new = false;
+        let unannounced = |source: Option<SocketAddr>, signalled| source.filter(|_| source != signalled);
+        let mut note = StreamNote {
+            source: unannounced(self.media.source(), self.media.signalled()),
+            control_source: unannounced(self.control.source(), self.control.signalled()),
+            ..StreamNote::NOTHING
+        };
+        self.crypto.note(&mut note);
+        note
+    }
+
+    /// Takes over what another process had noted. It takes effect with the first description.
+    pub fn recall(&mut self, note: StreamNote) {
+        self.recalled = Some(Box::new(note));
+    }
+
     /// Takes a new description of the other end.
     pub fn configure(&mut self, config: StreamConfig, now: Instant) {
         self.media.signal(config.remote.map(|remote| remote.rtp), now);
         self.control.signal(config.remote.map(|remote| remote.rtcp));
         if config.crypto != self.config.crypto {
             self.crypto.configure(config.crypto.as_deref());
+        }
+        if let Some(note) = self.recalled.take() {
+            self.media.resume(note.source, now);
+            self.control.resume(note.control_source);
+            self.crypto.resume(&note);
         }
         self.payloads.negotiate(&config.payloads);
         self.is_opaque = self.payloads.is_empty();
@@ -218,7 +252,7 @@ impl Stream {
             return Err(DropReason::Malformed);
         }
         let len = self.crypto.unprotect(Kind::Media, &mut buffer[..len])?;
-        self.media.accept(admission);
+        self.source_is_new |= self.media.accept(admission);
         self.heard_at = Some(now);
         self.count(&buffer[..len], now);
         if self.config.receives { Ok(Received::Pass(Kind::Media, len)) } else { Err(DropReason::Held) }
@@ -256,7 +290,7 @@ impl Stream {
         }
         let len = self.crypto.unprotect(Kind::Control, &mut buffer[..len])?;
         if component == Component::Rtcp {
-            self.control.accept(source);
+            self.source_is_new |= self.control.accept(source);
         }
         self.read_reports(&buffer[..len], now);
         Ok(Received::Pass(Kind::Control, len))

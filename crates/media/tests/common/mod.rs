@@ -49,8 +49,14 @@ impl Stage {
         Self { handle: handle.unwrap(), events }
     }
 
+    /// The next event. Notes are passed over: they come whenever keys count on or a peer settles.
     pub fn event(&self) -> MediaEvent {
-        self.events.recv_timeout(PATIENCE).expect("the engine says something")
+        loop {
+            let event = self.events.recv_timeout(PATIENCE).expect("the engine says something");
+            if !matches!(event, MediaEvent::Noted { .. }) {
+                return event;
+            }
+        }
     }
 
     pub fn open(&self, endpoint: u64, streams: usize) -> Vec<u16> {

@@ -114,6 +114,9 @@ section! {
         /// The directory of the database, the API's token and the self-signed certificate. Made at the first start,
         /// readable by its owner only.
         data: PathBuf = PathBuf::from("./data"),
+        /// The file that running calls are kept in, so that they outlive a crash; `calls` in the data directory without it.
+        /// It is sealed, and written at every change of a call: on a slow disk a place in memory, such as `/run`, is better.
+        calls: Option<PathBuf> = None,
         /// Days that call records are kept.
         records_days: Ranged<1, 3650> = Ranged::of(90),
     }
@@ -150,6 +153,10 @@ section! {
         /// registrations, and drops messages of calls last; calls to emergency numbers are never refused for it. Less
         /// answers faster at the limit, for a little less of what can be done. 0 never refuses.
         overload_wait_ms: Ranged<0, 400> = Ranged::of(50),
+        /// Seconds the node may have been down so that it goes on with its calls; after a longer time it ends them.
+        outage_secs: Ranged<0, 86_400> = Ranged::of(300),
+        /// Seconds after a restart in which a phone on TCP, TLS or WebSocket must have connected again; then its call ends.
+        reconnect_secs: Ranged<5, 3600> = Ranged::of(60),
         /// Seconds that running calls may take to end while the node drains.
         drain_secs: Ranged<0, 86_400> = Ranged::of(300),
     }

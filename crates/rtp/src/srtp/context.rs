@@ -3,7 +3,7 @@
 use super::{
     cipher::{Forged, GCM_TAG_LEN, SessionCipher},
     key::MasterKey,
-    sources::{Admission, NotAdmitted, Sources, WhenFull},
+    sources::{Admission, NOTE_EVERY_PACKETS, NotAdmitted, Progress, Sources, WhenFull},
 };
 use crate::{
     read,
@@ -134,6 +134,25 @@ impl Protector {
         }
     }
 
+    /// Whether it is time to note how far it has come, for another process that may go on under this key.
+    pub const fn is_note_due(&self) -> bool {
+        self.rtp_sources.is_note_due() || self.rtcp_sources.is_note_due()
+    }
+
+    /// How far it has come with each source of RTP and of RTCP, to be noted now.
+    pub fn note_progress(&mut self) -> (Vec<Progress>, Vec<Progress>) {
+        (self.rtp_sources.note_progress().collect(), self.rtcp_sources.note_progress().collect())
+    }
+
+    /// Goes on under a key of another process, from what that has noted. SRTCP packets get their index here: it leaps over
+    /// those that may have been sent since.
+    pub fn resume(&mut self, rtp: &[Progress], rtcp: &[Progress]) {
+        rtp.iter().for_each(|progress| self.rtp_sources.resume(*progress));
+        for Progress { ssrc, index } in rtcp {
+            self.rtcp_sources.resume(Progress { ssrc: *ssrc, index: index + 2 * NOTE_EVERY_PACKETS });
+        }
+    }
+
     /// Protects the RTP packet that is the first `len` bytes of `buffer` and returns its new length.
     ///
     /// Packets may come out of order, as a relay receives them. Each sequence number is taken once.
@@ -229,6 +248,22 @@ impl Unprotector {
             rtp_sources: Sources::new(WhenFull::ForgetOldest),
             rtcp_sources: Sources::new(WhenFull::ForgetOldest),
         }
+    }
+
+    /// Whether it is time to note how far it has come, for another process that may go on under this key.
+    pub const fn is_note_due(&self) -> bool {
+        self.rtp_sources.is_note_due() || self.rtcp_sources.is_note_due()
+    }
+
+    /// How far it has come with each source of RTP and of RTCP, to be noted now.
+    pub fn note_progress(&mut self) -> (Vec<Progress>, Vec<Progress>) {
+        (self.rtp_sources.note_progress().collect(), self.rtcp_sources.note_progress().collect())
+    }
+
+    /// Goes on under a key of another process, from what that has noted.
+    pub fn resume(&mut self, rtp: &[Progress], rtcp: &[Progress]) {
+        rtp.iter().for_each(|progress| self.rtp_sources.resume(*progress));
+        rtcp.iter().for_each(|progress| self.rtcp_sources.resume(*progress));
     }
 
     /// Opens the SRTP packet that is all of `packet` and returns the length of the RTP packet now at its start.

@@ -48,10 +48,31 @@ pub(super) enum WhenFull {
     Refuse,
 }
 
+/// Packets of a source after which it is worth noting again how far it has come (see [`Progress`]).
+pub const NOTE_EVERY_PACKETS: u64 = 1 << 13;
+
+/// How far a key has come with one source: what another process must know to go on under that key.
+///
+/// It is noted once in [`NOTE_EVERY_PACKETS`], and not for each packet. RFC 3711 §3.3.1 and appendix A find the index of a
+/// packet from any newest index that lies less than 2^15 packets from the true one. So from a note on there are 2^15 - 2^13
+/// packets that may pass unseen before the rollover counter is misjudged: at 50 packets a second eight minutes, more than an
+/// outage after which calls are gone on with. Sequence numbers that were used since the note are not known as used: a replay
+/// of one is opened, or closed, as it was the first time, with the same result. No index is used for another packet, as a
+/// sender's numbers rise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The source.
+    pub ssrc: Ssrc,
+    /// The newest packet index: rollover counter and sequence number.
+    pub index: u64,
+}
+
 /// A source and what was seen of it.
 #[derive(Clone, Copy, Debug)]
 struct Source {
     ssrc: Ssrc,
+    /// The index that was noted last.
+    noted: u64,
     window: ReplayWindow,
     /// Turn at which it was last used.
     used: u64,
@@ -81,11 +102,34 @@ pub(super) struct Sources {
     table: [Option<Source>; SOURCES_MAX],
     when_full: WhenFull,
     turn: u64,
+    /// A source has come so far since it was noted, or is new.
+    note_due: bool,
 }
 
 impl Sources {
     pub(super) const fn new(when_full: WhenFull) -> Self {
-        Self { table: [None; SOURCES_MAX], when_full, turn: 0 }
+        Self { table: [None; SOURCES_MAX], when_full, turn: 0, note_due: false }
+    }
+
+    /// Whether it is time to note how far the sources have come.
+    pub(super) const fn is_note_due(&self) -> bool {
+        self.note_due
+    }
+
+    /// How far each source has come, to be noted now.
+    pub(super) fn note_progress(&mut self) -> impl Iterator<Item = Progress> {
+        self.note_due = false;
+        self.table.iter_mut().flatten().map(|source| {
+            source.noted = source.window.newest;
+            Progress { ssrc: source.ssrc, index: source.window.newest }
+        })
+    }
+
+    /// Goes on with a source of another process.
+    pub(super) fn resume(&mut self, Progress { ssrc, index }: Progress) {
+        if let Ok(admission) = self.admit(ssrc, index) {
+            self.note(admission);
+        }
     }
 
     /// The newest index of a source, if there is one.
@@ -132,9 +176,12 @@ impl Sources {
             Some(source) if source.ssrc == ssrc => {
                 source.window.insert(index);
                 source.used = self.turn;
+                self.note_due |= index >= source.noted + NOTE_EVERY_PACKETS;
             }
             place => {
-                *place = Some(Source { ssrc, window: ReplayWindow::starting_at(index), used: self.turn });
+                let window = ReplayWindow::starting_at(index);
+                *place = Some(Source { ssrc, noted: index, window, used: self.turn });
+                self.note_due = true;
             }
         }
     }

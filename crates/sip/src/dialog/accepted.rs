@@ -45,6 +45,11 @@ impl AcceptedResponse {
         Self { unacknowledged: Some(unacknowledged) }
     }
 
+    /// The response, while its ACK is awaited.
+    pub fn response(&self) -> Option<&Bytes> {
+        self.unacknowledged.as_ref().map(|waiting| &waiting.response)
+    }
+
     /// The ACK came; true the first time.
     pub fn handle_ack(&mut self) -> bool {
         self.unacknowledged.take().is_some()

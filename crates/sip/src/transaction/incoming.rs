@@ -90,7 +90,7 @@ impl TransactionLayer {
         }
     }
 
-    fn inspect(&self, request: &Request, flow: Flow) -> Result<Intake, HeaderError> {
+    pub(super) fn inspect(&self, request: &Request, flow: Flow) -> Result<Intake, HeaderError> {
         let facts = Facts::read(request)?;
         let reopen_port = may_reopen(flow.transport).then(|| sent_by_port(&facts.via, flow.transport));
         let merged_by = self.matcher.merged(request, &facts);
@@ -138,13 +138,13 @@ impl TransactionLayer {
 }
 
 /// What the layer needs to know of a new request.
-struct Intake {
-    matched_by: MatchKey,
+pub(super) struct Intake {
+    pub matched_by: MatchKey,
     /// Of a CANCEL: the identity of its INVITE.
-    cancels: Option<MatchKey>,
-    destination: Destination,
-    arrival: Arrival,
-    in_dialog: bool,
+    pub cancels: Option<MatchKey>,
+    pub destination: Destination,
+    pub arrival: Arrival,
+    pub in_dialog: bool,
 }
 
 /// Requests the layer has not seen.

@@ -85,6 +85,17 @@ impl InviteClient {
         Self { state: State::Calling { invite, retry, cancelling: Cancelling::No }, reliable }
     }
 
+    /// One that another process has begun. It has had a provisional response: nothing is repeated, a CANCEL may go out.
+    pub fn progressed(invite: Bytes, reliable: bool, now: Instant) -> Self {
+        let give_up_at = now + RINGING_MAX;
+        Self { state: State::Proceeding { invite, give_up_at, cancelling: Cancelling::No }, reliable }
+    }
+
+    /// Whether it has had a provisional response and waits for the final one.
+    pub fn has_progressed(&self) -> bool {
+        matches!(self.state, State::Proceeding { .. })
+    }
+
     /// One arm per arrow of figure 5.
     pub fn handle_input(&mut self, input: Input<'_>, timers: &TimerConfig, now: Instant) -> Step<Event> {
         use State::{Accepted, Calling, Completed, Proceeding, Terminated};

@@ -88,6 +88,21 @@ impl InviteServer {
         Self { state: State::Unanswered { trying_at, give_up_at: now + UNANSWERED_MAX }, reliable }
     }
 
+    /// One that another process has begun, with the last provisional response it gave. The client has heard of us: no 100.
+    pub fn resumed(reliable: bool, provisional: Option<Bytes>, now: Instant) -> Self {
+        let give_up_at = now + UNANSWERED_MAX;
+        let state = match provisional {
+            Some(provisional) => State::Proceeding { provisional, give_up_at },
+            None => State::Unanswered { trying_at: None, give_up_at },
+        };
+        Self { state, reliable }
+    }
+
+    /// One that another process has accepted: it swallows what comes late.
+    pub fn accepted(reliable: bool, timers: &TimerConfig, now: Instant) -> Self {
+        Self { state: State::Accepted { linger_until: now + timers.patience() }, reliable }
+    }
+
     /// One arm per arrow of figure 7.
     pub fn handle_input(&mut self, input: Input, timers: &TimerConfig, now: Instant) -> Step<Event> {
         use State::{Accepted, Completed, Confirmed, Proceeding, Terminated, Unanswered};

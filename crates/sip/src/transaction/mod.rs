@@ -12,6 +12,7 @@ mod layer;
 pub(crate) mod matching;
 mod output;
 mod response_route;
+mod resume;
 mod step;
 mod table;
 
@@ -24,5 +25,6 @@ pub mod timers;
 pub use layer::{Branch, LayerConfig, RespondError, SendError, TransactionLayer};
 pub use output::{ClientKey, Counters, Output, ServerKey, TransactionKey, TransmitToken};
 pub use response_route::response_destination;
+pub use resume::Received;
 pub use step::Step;
 pub use timers::{TimerConfig, TimerQueue};

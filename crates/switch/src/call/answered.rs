@@ -147,6 +147,15 @@ impl Call {
 
     /// Acknowledges the leg's latest 2xx to an INVITE of ours, with an answer where it brought the offer.
     pub(super) fn send_ack(&mut self, services: &mut Services, index: LegIndex, answer: Option<&[u8]>) {
+        self.write_ack(services, index, answer);
+        let leg = &self.legs[usize::from(index)];
+        if let Some(ack) = &leg.ack {
+            services.layer.send_stateless(ack.clone(), leg.destination);
+        }
+    }
+
+    /// Writes that acknowledgement, to be sent now or when the 2xx comes again.
+    pub(super) fn write_ack(&mut self, services: &mut Services, index: LegIndex, answer: Option<&[u8]>) {
         let leg = &mut self.legs[usize::from(index)];
         let Some(dialog) = leg.dialog.as_ref() else { return };
         let transaction = services.layer.new_branch();
@@ -155,8 +164,6 @@ impl Call {
         if let Some(answer) = answer {
             writer.body(body::SDP, answer);
         }
-        let bytes = writer.finish();
-        leg.ack = Some(bytes.clone());
-        services.layer.send_stateless(bytes, leg.destination);
+        leg.ack = Some(writer.finish());
     }
 }

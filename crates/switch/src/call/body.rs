@@ -17,6 +17,14 @@ pub enum Description {
     Malformed,
 }
 
+/// The description in a body, if there is one that can be read.
+pub fn sdp(headers: &Headers, body: &[u8]) -> Option<SessionDescription> {
+    match description(headers, body) {
+        Description::Sdp(sdp) => Some(sdp),
+        Description::None | Description::Malformed => None,
+    }
+}
+
 /// Finds the description in a body.
 pub fn description(headers: &Headers, body: &[u8]) -> Description {
     if body.is_empty() {

@@ -39,13 +39,13 @@ impl Call {
             tracing::debug!(leg = index, "the offer's SRTP keys do not do for both legs");
             return self.branch_refused(services, index, StatusCode::NOT_ACCEPTABLE_HERE, now);
         }
-        let Some(branch) = leg.branch.as_mut() else { return };
+        let (Some(branch), Some(request)) = (leg.branch.as_mut(), self.request.as_ref()) else { return };
         let description =
             self.offer.as_ref().map(|offer| leg.session.describe_offer(offer, &writer, &mut services.random));
         let transaction = services.layer.new_branch();
         let via = services.via(&leg.destination, transaction);
         let contact = services.contact(&leg.destination, None);
-        let headers = self.request.headers();
+        let headers = request.headers();
         let mut writer =
             MessageWriter::request(&mut services.buffer, &Method::Invite, &branch.way.request_uri);
         writer.header(&HeaderName::Via, via);

@@ -42,6 +42,7 @@ impl Call {
         if !self.face(services, index) {
             return;
         }
+        let Some(request) = &self.request else { return };
         let (from, to) = (self.party_of(index), self.party_of(CALLER));
         let (caller, branches) = self.legs.split_at_mut(usize::from(index));
         let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
@@ -56,17 +57,16 @@ impl Call {
             // Another branch may have been described since: this one is heard again, with its own keys.
             caller.session.take_back(Some(described.clone()));
         }
-        let requires = self.request.headers().require().any(|option| option == "100rel");
+        let requires = request.headers().require().any(|option| option == "100rel");
         if requires && self.offer.is_none() {
             // RFC 3262 §5: the first reliable response to a late offer has to make the offer, and the branches of a hunt
             // would make several. The 200 will.
             return;
         }
         // A description decides something only in a reliable response; a bare 180 does not deserve a PRACK.
-        let reliable = requires || (description.is_some() && self.request.headers().supports("100rel"));
+        let reliable = requires || (description.is_some() && request.headers().supports("100rel"));
         let contact = services.contact(&caller.destination, Some(&self.callee_user));
-        let mut writer =
-            self.request.respond(&mut services.buffer, response.status(), Some(facing.tag.as_str()));
+        let mut writer = request.respond(&mut services.buffer, response.status(), Some(facing.tag.as_str()));
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Allow, ALLOW);
         writer.header(&HeaderName::Supported, SUPPORTED);
@@ -96,15 +96,16 @@ impl Call {
 
     /// Makes the early dialog that the caller sees for a branch; false if the INVITE makes none.
     fn face(&mut self, services: &mut Services, index: LegIndex) -> bool {
+        let Some(request) = &self.request else { return false };
         let secure = self.legs[usize::from(CALLER)].destination.transport().is_secure()
-            && self.request.uri().starts_with("sips:");
+            && request.uri().starts_with("sips:");
         let Some(branch) = self.legs[usize::from(index)].branch.as_mut() else { return false };
         if branch.facing.is_some() {
             return true;
         }
         let tag = LocalTag::new(&mut services.random);
-        let Ok(dialog) = Dialog::uas(&self.request, tag.as_str(), secure, Phase::Early) else { return false };
-        let cseq = self.request.headers().cseq().map_or(0, |cseq| cseq.number);
+        let Ok(dialog) = Dialog::uas(request, tag.as_str(), secure, Phase::Early) else { return false };
+        let cseq = request.headers().cseq().map_or(0, |cseq| cseq.number);
         let reliable = ReliableProvisionals::new(cseq, &mut services.random);
         services.owners.tag_used(tag, DialogEnd { call: self.key, leg: index, faces_caller: true });
         branch.facing = Some(Facing { dialog, tag, reliable, described: None });
@@ -172,7 +173,8 @@ impl Call {
         let bytes = self.write_answer(services, index, response, now);
         let Some(bytes) = bytes else { return };
         self.invite = None;
-        let cseq = self.request.headers().cseq().map_or(0, |cseq| cseq.number);
+        let cseq = self.request.as_ref().and_then(|request| request.headers().cseq().ok());
+        let cseq = cseq.map_or(0, |cseq| cseq.number);
         let caller = self.leg(CALLER);
         caller.state = LegState::Up;
         caller.accepted_cseq = cseq;
@@ -195,7 +197,7 @@ impl Call {
         let (from, to) = (self.party_of(index), self.party_of(CALLER));
         let (caller, branches) = self.legs.split_at_mut(usize::from(index));
         let (caller, leg) = (&mut caller[usize::from(CALLER)], &mut branches[0]);
-        let branch = leg.branch.as_mut()?;
+        let (branch, request) = (leg.branch.as_mut()?, self.request.as_ref()?);
         let session_offer = branch.session_offer;
         let facing = branch.facing.as_mut()?;
         facing.reliable.stop();
@@ -215,9 +217,8 @@ impl Call {
         services.owners.tag_used(facing.tag, DialogEnd { call: self.key, leg: CALLER, faces_caller: false });
         let contact = services.contact(&caller.destination, Some(&self.callee_user));
         let policy = services.settings.session_timers;
-        let interval = policy.uas_answer(self.request.headers()).unwrap_or(UasAnswer::None);
-        let mut writer =
-            self.request.respond(&mut services.buffer, StatusCode::OK, Some(facing.tag.as_str()));
+        let interval = policy.uas_answer(request.headers()).unwrap_or(UasAnswer::None);
+        let mut writer = request.respond(&mut services.buffer, StatusCode::OK, Some(facing.tag.as_str()));
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Allow, ALLOW);
         writer.header(&HeaderName::Supported, SUPPORTED);
@@ -278,6 +279,10 @@ impl Call {
         }
         self.leg(leg).accepted = None;
         self.leg(leg).acknowledged = true;
+        if leg == CALLER {
+            // Nothing is read from it any more, and a call may last for hours.
+            self.request = None;
+        }
         if self.leg(leg).state == LegState::Leaving {
             return self.say_goodbye(services, leg, now);
         }
@@ -335,11 +340,16 @@ impl Call {
         session.describe_answer(answer, offer.as_ref().unwrap_or(answer), &writer, &mut services.random)
     }
 
-    /// Our ACK got lost and its transaction is over: send it again.
-    pub fn acknowledge_again(&mut self, services: &mut Services, leg: LegIndex) {
-        let leg = self.leg(leg);
-        if let Some(ack) = &leg.ack {
-            services.layer.send_stateless(ack.clone(), leg.destination);
+    /// A 2xx whose transaction is over: our ACK got lost and is sent again. One that answers an INVITE of the process before
+    /// this one has had none: its answer is no longer waited for, but it must not be repeated for ever.
+    pub fn acknowledge_again(&mut self, services: &mut Services, index: LegIndex, response: &Response) {
+        let leg = self.leg(index);
+        let answers_latest =
+            response.headers().cseq().is_ok_and(|cseq| cseq.number == leg.invite_cseq && leg.invite_cseq > 0);
+        match &leg.ack {
+            Some(ack) => services.layer.send_stateless(ack.clone(), leg.destination),
+            None if leg.state == LegState::Up && answers_latest => self.send_ack(services, index, None),
+            None => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! The end of a call: CANCEL, BYE, time-outs, and the record.
 
+use std::sync::Arc;
+
 use offhook_base::Moment;
 use offhook_sip::{
     dialog::AcceptedEvent,
@@ -217,6 +219,7 @@ impl Call {
         leg.timer = None;
         leg.refresh_until = None;
         leg.ports_until = None;
+        leg.adrift_until = None;
         leg.accepted = None;
         if let Some(endpoint) = leg.session.take_endpoint() {
             services.media(MediaCommand::Close { endpoint });
@@ -272,7 +275,11 @@ impl Call {
             return;
         }
         if let Some(account) = self.account.take() {
-            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
+            let record = Arc::new(account.close(now.utc));
+            self.record = Some(Arc::clone(&record));
+            // Before anybody hears of it: a crash in between must find the record, and not the call.
+            self.keep(services, now);
+            services.fact(What::CallEnded(record), now);
         }
     }
 
@@ -314,7 +321,7 @@ impl Call {
             for line in lines.chain(self.who.line()) {
                 services.lines.call_ended(line.id, account.id(), now.utc);
             }
-            services.fact(What::CallEnded(std::sync::Arc::new(account.close(now.utc))), now);
+            services.fact(What::CallEnded(Arc::new(account.close(now.utc))), now);
         }
         self.give_back_room(services);
         self.forget(services);
@@ -346,6 +353,10 @@ impl Call {
     /// The last thing a finished call does: nothing leads to it any more, not even an answer that never came.
     pub fn forget(&self, services: &mut Services) {
         self.stop_waiting(services);
+        self.stop_drifting(services);
+        if self.kept.is_some() {
+            services.forget(self.id);
+        }
         for &ask in &self.asks {
             services.owners.answered(ask);
         }
@@ -380,6 +391,7 @@ impl Call {
             }
             self.run_reliable(services, index, now);
             self.run_patience(services, number, now);
+            self.run_drift(services, number, now);
             let leg = &mut self.legs[index];
             match leg.timer.as_mut().and_then(|timer| timer.handle_timeout(now.instant)) {
                 Some(SessionEvent::Refresh) => self.refresh(services, number, now),

@@ -65,6 +65,8 @@ pub struct Leg {
     pub refresh: Option<ClientKey>,
     /// When it is given up, as the other side has said no more than that it works on it.
     pub refresh_until: Option<Instant>,
+    /// Its connection was lost with the process before this one: when it must have connected again.
+    pub adrift_until: Option<Instant>,
     /// When its ports must be there; `None` once they are, or if none are needed.
     pub ports_until: Option<Instant>,
     /// Its media endpoint, even after it was closed.
@@ -176,6 +178,7 @@ impl Leg {
             timer: None,
             refresh: None,
             refresh_until: None,
+            adrift_until: None,
             ports_until: None,
             accepted: None,
             accepted_cseq: 0,
@@ -215,6 +218,7 @@ impl Leg {
             facing.and_then(|facing| facing.reliable.deadline()),
             self.refresh_until,
             self.ports_until,
+            self.adrift_until,
         ]
         .into_iter()
         .flatten()

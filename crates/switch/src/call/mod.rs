@@ -17,6 +17,9 @@
 //! | `transcode` | where two sides share no codec |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
+//! | `keep` | what another process needs to go on with it |
+//! | `resume` | going on with what another process has begun |
+//! | `reconnect` | a phone comes back whose connection was lost with that process |
 
 mod again;
 mod answered;
@@ -24,13 +27,18 @@ pub(crate) mod body;
 mod branch;
 mod caller;
 mod end;
+mod keep;
 mod keys;
 mod leg;
 mod modify;
 mod own_device;
 mod patience;
+mod print;
+mod reconnect;
 mod refresh;
 mod relay;
+mod restored;
+mod resume;
 mod session;
 mod start;
 mod transcode;
@@ -48,7 +56,7 @@ use offhook_sip::{
     transport::Flow,
 };
 
-use self::{again::Repeatable, modify::Modify, relay::Relay};
+use self::{again::Repeatable, modify::Modify, print::Print, relay::Relay};
 pub use self::{
     leg::{Leg, LegState, Pending},
     start::Start,
@@ -103,13 +111,16 @@ enum Awaited {
 /// A call.
 pub struct Call {
     key: CallKey,
+    id: CallId,
     account: Option<Account>,
+    /// The record, once it was made.
+    record: Option<Arc<CallRecord>>,
     who: Caller,
     identity: Identity,
     /// The caller's INVITE until it is answered for good.
     invite: Option<Pending>,
-    /// The INVITE as received: what crosses is read from it for each branch.
-    request: Request,
+    /// The INVITE as received: what crosses is read from it for each branch. `None` once its 2xx is acknowledged.
+    request: Option<Request>,
     /// The caller's offer; `None`: a late offer, the callee makes it.
     offer: Option<SessionDescription>,
     /// The address that was called, as it is written into To.
@@ -139,6 +150,10 @@ pub struct Call {
     reports_due: usize,
     /// A bug of ours has hit it once, and it was ended for it.
     is_broken: bool,
+    /// The print of its kept form as handed out last.
+    kept: Option<Print>,
+    /// It waits for its kept form to be looked at.
+    pub(crate) is_touched: bool,
     /// The soonest look the exchange's timer queue has promised.
     pub(crate) wakes_at: Option<Instant>,
 }
@@ -241,6 +256,9 @@ impl Call {
         flow: Flow,
         now: Moment,
     ) {
+        if !faces_caller {
+            self.is_heard_by(services, leg, flow);
+        }
         let pending = Pending { key, request };
         match pending.request.method() {
             Method::Bye if faces_caller => self.handle_early_bye(services, leg, &pending, now),

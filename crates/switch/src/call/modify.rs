@@ -52,6 +52,14 @@ pub struct Modify {
 }
 
 impl Modify {
+    /// The request, while its asker waits for the final response, and who asks.
+    pub(super) const fn unanswered(&self) -> Option<(LegIndex, &Request)> {
+        match self.step {
+            Step::Opening | Step::Asked(_) => Some((self.from, &self.pending.request)),
+            Step::AwaitingAck => None,
+        }
+    }
+
     /// INVITE or UPDATE.
     pub(super) const fn method(&self) -> &Method {
         self.pending.request.method()

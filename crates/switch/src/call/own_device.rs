@@ -12,7 +12,9 @@ impl Call {
         if self.who.line().is_none_or(|own| own.id != line.id) {
             return false;
         }
-        let Ok(contacts) = self.request.headers().contacts() else { return false };
+        let Some(Ok(contacts)) = self.request.as_ref().map(|request| request.headers().contacts()) else {
+            return false;
+        };
         let Some(contact) = contacts.as_slice().first() else { return false };
         if let (Some(own), Some(theirs)) = (contact.instance(), &target.instance) {
             return own.eq_ignore_ascii_case(theirs);

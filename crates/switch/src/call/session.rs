@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     directory::Srtp,
-    media::{EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig, StreamCrypto, VoiceConfig},
+    media::{
+        EndpointId, PayloadName, RemoteMedia, STREAMS_MAX, StreamConfig, StreamCrypto, StreamNote,
+        VoiceConfig,
+    },
     settings::Transcoding,
 };
 
@@ -46,6 +49,27 @@ pub struct LegSession {
     extends: bool,
     /// It was told of another codec than the other leg has answered with.
     recodes: bool,
+    /// What the media engine has noted of its streams.
+    notes: Vec<StreamNote>,
+    /// Counts what was said and opened, so that whoever keeps it elsewhere knows that it has changed.
+    revision: u32,
+}
+
+/// What was said by both sides of a half session that another process had.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// The origin of our descriptions.
+    pub origin: Option<OwnOrigin>,
+    /// The last description of the leg that took effect.
+    pub theirs: Option<SessionDescription>,
+    /// The last description we gave it.
+    pub ours: Option<Told>,
+    /// What the media engine has noted of its streams.
+    pub notes: Vec<StreamNote>,
+    /// It is offered the node's own codecs too.
+    pub extends: bool,
+    /// It was told of another codec than the other leg has answered with.
+    pub recodes: bool,
 }
 
 impl LegSession {
@@ -63,14 +87,83 @@ impl LegSession {
             transcoding: Transcoding::Never,
             extends: false,
             recodes: false,
+            notes: Vec::new(),
+            revision: 0,
         }
     }
 
     /// The same, with codecs of the node where `transcoding` says so.
     pub const fn transcoding(mut self, transcoding: Transcoding) -> Self {
         self.transcoding = transcoding;
-        self.extends = matches!(transcoding, Transcoding::Always);
+        self.extends |= matches!(transcoding, Transcoding::Always);
         self
+    }
+
+    /// The same of a leg that another process had.
+    pub fn resume(
+        endpoint: Option<EndpointId>,
+        address: IpAddr,
+        srtp: (Srtp, Option<Srtp>),
+        ports: Vec<u16>,
+        said: Said,
+    ) -> Self {
+        let Said { origin, theirs, ours, notes, extends, recodes } = said;
+        Self {
+            endpoint,
+            address,
+            ports,
+            origin,
+            theirs,
+            ours,
+            srtp: srtp.0,
+            asked: srtp.1,
+            transcoding: Transcoding::Never,
+            extends,
+            recodes,
+            notes,
+            revision: 0,
+        }
+    }
+
+    /// Where we take its media.
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// RTP port per stream, once the engine has opened them.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// The origin of our descriptions, once there was one.
+    pub const fn origin(&self) -> Option<OwnOrigin> {
+        self.origin
+    }
+
+    /// How it wants its media protected, and how it is asked after it has refused the other way.
+    pub const fn protection_wanted(&self) -> (Srtp, Option<Srtp>) {
+        (self.srtp, self.asked)
+    }
+
+    /// What the media engine has noted of its streams.
+    pub fn notes(&self) -> &[StreamNote] {
+        &self.notes
+    }
+
+    /// Whether it is offered the node's own codecs, and was told of another codec than the other leg has answered with.
+    pub const fn transcodes(&self) -> (bool, bool) {
+        (self.extends, self.recodes)
+    }
+
+    /// How often it has changed.
+    pub const fn revision(&self) -> u32 {
+        self.revision
+    }
+
+    /// The media engine has noted something.
+    pub fn noted(&mut self, notes: Vec<StreamNote>) {
+        self.revision += 1;
+        self.notes = notes;
     }
 
     /// The media endpoint.
@@ -98,6 +191,7 @@ impl LegSession {
         let origin = self.origin.unwrap_or_else(|| OwnOrigin::new(random, self.address)).next_version();
         let media = (0..offer.media().len()).map(|_| MediaPlan::reject()).collect();
         self.origin = Some(origin);
+        self.revision += 1;
         anchor(offer, &AnchorPlan { origin, media })
     }
 
@@ -108,11 +202,13 @@ impl LegSession {
 
     /// Takes back the last description: it was refused, what was said before is in force again.
     pub fn take_back(&mut self, before: Option<Told>) {
+        self.revision += 1;
         self.ours = before;
     }
 
     /// The engine has opened the ports.
     pub fn opened(&mut self, ports: Vec<u16>) {
+        self.revision += u32::from(self.ports != ports);
         self.ports = ports;
     }
 
@@ -133,6 +229,7 @@ impl LegSession {
 
     /// The leg's description took effect.
     pub fn accept(&mut self, theirs: SessionDescription) {
+        self.revision += 1;
         self.theirs = Some(theirs);
     }
 
@@ -183,6 +280,7 @@ impl LegSession {
         }
         let asked = if rtp.any(|media| media.has_crypto()) { Srtp::Never } else { Srtp::Always };
         self.asked = Some(asked);
+        self.revision += 1;
         if let Some(told) = &mut self.ours {
             told.protection.clear();
         }
@@ -304,6 +402,7 @@ impl LegSession {
         decided: Vec<Option<(Protection, Option<Protocol>)>>,
         random: &mut Random,
     ) -> Bytes {
+        self.revision += 1;
         if self.endpoint.is_none() {
             let mut text = bytes::BytesMut::new();
             other.write(&mut text);
@@ -355,6 +454,7 @@ impl LegSession {
             return false;
         }
         self.theirs = Some(answer.clone());
+        self.revision += 1;
         true
     }
 

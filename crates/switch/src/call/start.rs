@@ -33,7 +33,7 @@ use crate::{
     hunt::{Hunt, TARGETS_MAX},
     identity::Identity,
     lines::LegLineState,
-    media::{MediaCommand, MediaEvent, STREAMS_MAX},
+    media::{EndpointId, MediaCommand, MediaEvent, STREAMS_MAX},
     record::{CallId, EndCause, EndedBy, LegRole},
     registrar::{Push, Target},
     route::{Caller, NoRoute, Route},
@@ -93,11 +93,13 @@ impl Call {
         let anchored = anchors(services.settings.anchor_media, &who, route.as_ref().ok());
         let call = Self {
             key,
+            id,
             account: Some(account),
+            record: None,
             who,
             identity,
             invite: Some(Pending { key: invite, request: request.clone() }),
-            request,
+            request: Some(request),
             offer,
             callee_uri,
             callee_user,
@@ -115,6 +117,8 @@ impl Call {
             peers: Vec::new(),
             reports_due: 0,
             is_broken: false,
+            kept: None,
+            is_touched: false,
             wakes_at: None,
         };
         (call, Beginning { flow, route, device })
@@ -166,7 +170,8 @@ impl Call {
         let session = self.new_session(services, CALLER, flow.local.ip(), srtp);
         let tag = LocalTag::new(&mut services.random);
         let mut leg = Leg::new(CALLER, session, Destination::Flow(flow), tag);
-        leg.allows_update = allows_update(self.request.headers());
+        let headers = self.request.as_ref().map(Request::headers);
+        leg.allows_update = headers.is_some_and(allows_update);
         leg.await_ports(now.instant);
         self.legs.push(leg);
         let opening = LegOpening {
@@ -175,11 +180,11 @@ impl Call {
             peer: self.who.peer().map(|peer| peer.name.clone()),
             remote: flow.remote,
             transport: flow.transport,
-            sip_call_id: self.request.headers().call_id().unwrap_or_default().into(),
+            sip_call_id: headers.and_then(|headers| headers.call_id().ok()).unwrap_or_default().into(),
         };
         if let Some(account) = &mut self.account {
             account.leg_started(opening, now.utc);
-            if let Some(user_agent) = self.request.headers().first(&HeaderName::UserAgent) {
+            if let Some(user_agent) = headers.and_then(|headers| headers.first(&HeaderName::UserAgent)) {
                 account.leg_is(CALLER, user_agent);
             }
             let record = account.so_far();
@@ -470,26 +475,13 @@ impl Call {
                     self.send_invite(services, leg, now);
                 }
             }
-            MediaEvent::OpenFailed { .. } if self.leg(leg).session.was_opened() => {
+            MediaEvent::Noted { notes, .. } => self.leg(leg).session.noted(notes),
+            MediaEvent::OpenFailed { endpoint, .. } if self.leg(leg).ports_until.take().is_some() => {
+                self.has_no_ports(services, leg, endpoint, now);
+            }
+            MediaEvent::OpenFailed { .. } => {
                 // No ports for a stream that was added: the offer is refused, the call goes on.
                 self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
-            }
-            MediaEvent::OpenFailed { endpoint, .. } => {
-                self.reports_due -= 1;
-                services.owners.endpoint_ended(endpoint);
-                self.leg(leg).session.take_endpoint();
-                self.leg(leg).ports_until = None;
-                if matches!(self.stage, Stage::Established { .. }) {
-                    return; // the ports of a branch that lost meanwhile
-                }
-                self.fail(
-                    services,
-                    EndedBy::Node,
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    EndCause::Overloaded,
-                    now,
-                );
-                self.conclude(services, now);
             }
             MediaEvent::Silent { .. } => self.media_fell_silent(services, now),
             MediaEvent::Closed { streams, .. } => {
@@ -500,6 +492,23 @@ impl Call {
                 self.conclude(services, now);
             }
         }
+    }
+
+    /// A leg has no ports: none were free, or those it had before a restart are somebody else's now.
+    fn has_no_ports(&mut self, services: &mut Services, leg: LegIndex, endpoint: EndpointId, now: Moment) {
+        self.reports_due -= 1;
+        services.owners.endpoint_ended(endpoint);
+        self.leg(leg).session.take_endpoint();
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let was_open = self.leg(leg).session.was_opened();
+        match self.stage {
+            Stage::Established { .. } if was_open => {
+                self.hang_up_both(services, EndedBy::Node, EndCause::Outage, status, now);
+            }
+            Stage::Established { .. } => return, // the ports of a branch that lost meanwhile
+            _ => self.fail(services, EndedBy::Node, status, EndCause::Overloaded, now),
+        }
+        self.conclude(services, now);
     }
 
     /// Refuses the call before any device rang.

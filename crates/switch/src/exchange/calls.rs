@@ -1,6 +1,6 @@
 //! The table of calls, and when each wants to be woken.
 
-use offhook_base::Instant;
+use offhook_base::{Instant, Moment};
 use offhook_sip::transaction::TimerQueue;
 
 use super::{owners::CallKey, services::Services};
@@ -12,6 +12,8 @@ pub struct Calls {
     slots: Vec<Slot>,
     free: Vec<u32>,
     timers: TimerQueue<CallKey>,
+    /// Calls whose kept form has to be looked at.
+    touched: Vec<CallKey>,
     running: usize,
 }
 
@@ -37,6 +39,11 @@ impl Calls {
         self.running += 1;
     }
 
+    /// A reserved key is not needed after all.
+    pub fn release(&mut self, key: CallKey) {
+        self.free.push(key.slot);
+    }
+
     /// The call, if it is still there.
     pub fn get_mut(&mut self, key: CallKey) -> Option<&mut Call> {
         let slot = self.slots.get_mut(key.slot as usize)?;
@@ -51,11 +58,31 @@ impl Calls {
             self.remove(key);
             return;
         }
-        let Some(deadline) = call.deadline() else { return };
+        let is_new = services.settings.keeps_calls && !std::mem::replace(&mut call.is_touched, true);
+        let deadline = call.deadline();
+        if is_new {
+            self.touched.push(key);
+        }
+        let (Some(deadline), Some(call)) = (deadline, self.get_mut(key)) else { return };
         if call.wakes_at.is_none_or(|wakes_at| deadline < wakes_at) {
             call.wakes_at = Some(deadline);
             self.timers.schedule(deadline, key);
         }
+    }
+
+    /// Hands out the kept forms of the calls that have changed; false if no call was touched.
+    pub fn keep_touched(&mut self, services: &mut Services, now: Moment) -> bool {
+        let mut touched = std::mem::take(&mut self.touched);
+        let any = !touched.is_empty();
+        for key in touched.drain(..) {
+            if let Some(call) = self.get_mut(key) {
+                call.is_touched = false;
+                call.keep_if_changed(services, now);
+            }
+        }
+        // Its room is used again.
+        self.touched = touched;
+        any
     }
 
     /// Takes a call out whatever state it is in.

@@ -70,6 +70,18 @@ pub enum Output {
     Ask(Ask),
     /// Something happened.
     Fact(Fact),
+    /// Keep this form of a call, in place of an earlier one: personal data and keys, to be sealed ([`crate::kept`]).
+    Keep {
+        /// Which call.
+        call: CallId,
+        /// Its form; at most [`crate::kept::FORM_BYTES_MAX`] octets.
+        form: Bytes,
+    },
+    /// The call is over for every leg: its form is needed only until its record is safe.
+    Forget {
+        /// Which call.
+        call: CallId,
+    },
     /// Nothing more now; call again with [`Input::Timeout`] at this time, or when there is other input.
     Timeout(Option<Instant>),
 }

@@ -15,6 +15,7 @@ mod recover;
 mod registrations;
 mod requests;
 mod responses;
+mod resume;
 pub mod services;
 mod sleepers;
 
@@ -32,6 +33,7 @@ use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, 
 pub use self::{
     event::{Answer, Ask, AskId, Hop, Input, Output},
     overload::OverloadGauges,
+    resume::{Kept, Resumed},
 };
 use crate::{
     directory::Directory,
@@ -78,6 +80,8 @@ pub struct Exchange {
     /// New calls are not taken for now.
     holding: bool,
     draining: bool,
+    /// When the latest input came.
+    now: Moment,
     /// The call that is being worked on: the one to give up if that panics.
     at_work: Option<owners::CallKey>,
     /// The request that is being worked on: the one to answer with 500 if that panics.
@@ -101,6 +105,8 @@ impl Exchange {
                 random,
                 owners: Owners::default(),
                 sleepers: Sleepers::default(),
+                adrift: Sleepers::default(),
+                form: Vec::new(),
                 buffer: BytesMut::with_capacity(services::BUFFER_BYTES),
                 outputs: VecDeque::new(),
                 #[cfg(test)]
@@ -116,6 +122,7 @@ impl Exchange {
             overload: Overload::new(&limits.overload, Random::from_seed(secret).next_u64()),
             holding: false,
             draining: false,
+            now: Moment::default(),
             at_work: None,
             answering: None,
         }
@@ -130,6 +137,7 @@ impl Exchange {
 
     /// One thing that happened.
     pub fn handle(&mut self, input: Input, now: Moment) {
+        self.now = now;
         match input {
             Input::Received { flow, bytes } => self.receive(flow, bytes, now),
             Input::ConnectionClosed(connection) => self.services.registrar.connection_closed(connection, now),
@@ -162,7 +170,15 @@ impl Exchange {
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Output {
-        self.services.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.next_timeout()))
+        loop {
+            if let Some(output) = self.services.outputs.pop_front() {
+                return output;
+            }
+            // Only when all that the input has brought is on its way: what a call goes through at once is one form.
+            if !self.calls.keep_touched(&mut self.services, self.now) {
+                return Output::Timeout(self.next_timeout());
+            }
+        }
     }
 
     fn next_timeout(&mut self) -> Option<Instant> {

@@ -150,7 +150,7 @@ mod tests {
                             self.records.push(record);
                         }
                     }
-                    Output::Ask(_) => {}
+                    Output::Ask(_) | Output::Keep { .. } | Output::Forget { .. } => {}
                     Output::Timeout(_) => return,
                 }
             }
@@ -168,7 +168,9 @@ mod tests {
                 MediaCommand::Close { endpoint } => {
                     self.handle(Input::Media(MediaEvent::Closed { endpoint, streams: vec![] }));
                 }
-                MediaCommand::Configure { .. } | MediaCommand::Bridge { .. } => {}
+                MediaCommand::Reopen { .. }
+                | MediaCommand::Configure { .. }
+                | MediaCommand::Bridge { .. } => {}
             }
         }
 

@@ -91,9 +91,24 @@ impl Exchange {
         if let Some(until) = answered.registered_until {
             edge.registered(incoming.flow.remote, until);
             self.wake_calls(who.line().id, now);
+            self.reconnect_calls(who.line().id, incoming, now);
         }
         if let Some(why) = answered.refusal {
             self.refused(why, incoming.flow, now);
+        }
+    }
+
+    /// A call that has lost the connection of a device of this line goes on by this one.
+    fn reconnect_calls(&mut self, line: LineId, incoming: &Incoming, now: Moment) {
+        let calls = self.services.adrift.of(line).to_vec();
+        if calls.is_empty() || incoming.flow.connection.is_none() {
+            return;
+        }
+        let is_only = self.services.registrar.binding_count(line, now.instant) == 1;
+        for key in calls {
+            self.with_call(key, |call, services| {
+                call.device_reconnected(services, line, &incoming.request, incoming.flow, is_only);
+            });
         }
     }
 

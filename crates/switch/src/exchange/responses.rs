@@ -29,7 +29,7 @@ impl Exchange {
         let tag = response.headers().from().ok().and_then(|from| from.tag());
         let end = tag.and_then(|tag| self.services.owners.dialog(tag));
         if let Some(end) = end {
-            self.with_call(end.call, |call, services| call.acknowledge_again(services, end.leg));
+            self.with_call(end.call, |call, services| call.acknowledge_again(services, end.leg, response));
         }
     }
 
@@ -79,6 +79,7 @@ impl Exchange {
             MediaEvent::Closed { endpoint, .. } => owners.endpoint_ended(*endpoint),
             MediaEvent::Opened { endpoint, .. }
             | MediaEvent::OpenFailed { endpoint, .. }
+            | MediaEvent::Noted { endpoint, .. }
             | MediaEvent::Silent { endpoint, .. } => owners.endpoint(*endpoint),
         };
         if let Some((call, leg)) = owner {

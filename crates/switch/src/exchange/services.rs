@@ -22,9 +22,11 @@ use crate::{
     call::Pending,
     directory::Directory,
     fact::{Fact, Refusal, What},
+    kept::FORM_BYTES_MAX,
     lines::Lines,
     media::MediaCommand,
     peer_calls::PeerCalls,
+    record::CallId,
     registrar::Registrar,
     settings::Settings,
 };
@@ -55,8 +57,12 @@ pub struct Services {
     pub owners: Owners,
     /// Which calls wait for a device to wake up.
     pub sleepers: Sleepers,
+    /// Which calls wait for a device to connect again.
+    pub adrift: Sleepers,
     /// Messages are written here and split off.
     pub buffer: BytesMut,
+    /// Kept forms are written here.
+    pub form: Vec<u8>,
     pub(super) outputs: VecDeque<Output>,
     /// Which of the next commands and questions panic: a test wants to see what becomes of the call.
     #[cfg(test)]
@@ -116,6 +122,21 @@ impl Services {
         #[cfg(test)]
         assert_ne!(self.traps.pop_front(), Some(true), "a test's trap");
         self.outputs.push_back(Output::Media(command));
+    }
+
+    /// Hands out the kept form of a call. One that is too long is kept by nobody.
+    pub fn keep(&mut self, call: CallId, form: &[u8]) {
+        if form.len() > FORM_BYTES_MAX {
+            return self.outputs.push_back(Output::Forget { call });
+        }
+        self.buffer.extend_from_slice(form);
+        let form = self.buffer.split().freeze();
+        self.outputs.push_back(Output::Keep { call, form });
+    }
+
+    /// Nothing of a call need be kept any more.
+    pub fn forget(&mut self, call: CallId) {
+        self.outputs.push_back(Output::Forget { call });
     }
 
     /// Asks the outside.
