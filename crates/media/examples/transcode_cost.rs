@@ -149,7 +149,7 @@ fn relayed(codecs: [VoiceCodec; 2], packets: u32) -> Duration {
                 std::hint::black_box(packet.expect("an open way"));
             }
         }
-        now = now + Duration::from_millis(u64::from(PACKET_MS));
+        now += Duration::from_millis(u64::from(PACKET_MS));
     }
     began.elapsed()
 }
