@@ -122,7 +122,7 @@ impl Call {
     /// Some ms go by.
     fn wait(&mut self, ms: u64) {
         for _ in 0..ms {
-            self.now = self.now + Duration::from_millis(1);
+            self.now += Duration::from_millis(1);
             let mut ports = Vec::new();
             self.relay.go_on(self.now, |port| ports.push(port));
             let mut buffer = [0; 2000];
