@@ -12,18 +12,19 @@ REPLY_S = 5
 class Phones:
     """The caller at the peer `caller` and the callee at the peer `callee`, for calls one after the other."""
 
-    def __init__(self, node, callee_port):
+    def __init__(self, node, callee_port, codecs=(None, None)):
         self.node = ("127.0.0.1", node.port)
         self.caller = phone(CALLER, 0)
         self.callee = phone("127.0.0.1", callee_port)
+        self.codecs = codecs
         self.calls = 0
 
     def open(self, left, right):
         """Joins two phones, each the port it has on 127.0.0.1; the ports of the relay that they send to."""
         self.calls += 1
-        self._send(self.caller, self._request("INVITE", 1, left))
+        self._send(self.caller, self._request("INVITE", 1, description(left, self.codecs[0])))
         invite = self._receive(self.callee, "INVITE ")
-        ok = response(invite, right, self.callee.getsockname())
+        ok = response(invite, right, description(right, self.codecs[1]), self.callee.getsockname())
         self._send(self.callee, ok)
         answer = self._receive(self.caller, "SIP/2.0 200")
         self._send(self.caller, self._request("ACK", 1, None, answer))
@@ -45,7 +46,7 @@ class Phones:
             if re.match(r"SIP/2.0 [3-6]", message):
                 raise RuntimeError(f"the node refused a call: {message.splitlines()[0]}")
 
-    def _request(self, method, number, media, answer=None):
+    def _request(self, method, number, body, answer=None):
         host, port = self.caller.getsockname()
         node = "{}:{}".format(*self.node)
         target = re.search(r"^Contact:.*?<([^>]*)>", answer, re.M | re.I).group(1) if answer else f"sip:5550123@{node}"
@@ -61,7 +62,7 @@ class Phones:
                 f"CSeq: {number} {method}",
                 f"Contact: <sip:5550100@{host}:{port}>",
             ],
-            media,
+            body,
         )
 
 
@@ -76,17 +77,17 @@ def header(text, name):
     return re.search(rf"^{name}:[^\r]*", text, re.M | re.I).group(0)
 
 
-def response(request, media, address):
+def response(request, tag, body, address):
     """200 to an INVITE."""
     vias = re.findall(r"^Via:[^\r]*", request, re.M | re.I)
     to = header(request, "To")
-    tagged = to if ";tag=" in to else f"{to};tag=callee{media}"
+    tagged = to if ";tag=" in to else f"{to};tag=callee{tag}"
     same = [header(request, name) for name in ("From", "Call-ID", "CSeq")]
     contact = "Contact: <sip:{}:{}>".format(*address)
-    return message(["SIP/2.0 200 OK", *vias, tagged, *same, contact], media)
+    return message(["SIP/2.0 200 OK", *vias, tagged, *same, contact], body)
 
 
-def message(lines, media):
-    body = description(media) if media else ""
-    typed = ["Content-Type: application/sdp"] if media else []
+def message(lines, body):
+    body = body or ""
+    typed = ["Content-Type: application/sdp"] if body else []
     return "\r\n".join([*lines, *typed, f"Content-Length: {len(body)}", "", body])

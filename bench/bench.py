@@ -12,6 +12,7 @@ import load
 import process
 import relay as relays
 import tester
+import transcode as transcoding
 from overload import Cage, Rush
 from report import ROOT, Report
 from servers import PASSWORD, Kamailio, Node
@@ -179,6 +180,12 @@ def relay(report):
         relays.measure(report, bench, rates("STREAMS", "500"), bench.seconds)
 
 
+def transcode(report):
+    """Calls per core between phones that share no codec."""
+    with Bench(report) as bench:
+        transcoding.measure(report, bench, int(setting("TRANSCODED_CALLS", "100")), bench.seconds, bench.pairs)
+
+
 def second_wave(servers, wave):
     """Bytes that each server has grown by in the second wave."""
     sizes = []
@@ -254,6 +261,7 @@ BENCHES = {
     "registrations": registrations,
     "memory": memory,
     "relay": relay,
+    "transcode": transcode,
     "start": start,
     "overload": overload,
     "load": load_tester,

@@ -49,13 +49,13 @@ class Relay:
 class RtpLoad:
     """The generator, built once."""
 
-    def __init__(self, directory, cpu):
-        self.program, self.cpu = directory / "rtp_load", cpu
+    def __init__(self, directory, cpu, speech=()):
+        self.program, self.cpu, self.speech = directory / "rtp_load", cpu, speech
         subprocess.run(["cc", "-O2", "-o", self.program, BENCH / "rtp_load.c"], check=True)
 
     def run(self, relay, first, last, seconds):
         """Two-way media on the calls `first` to `last`; what came of it."""
-        command = [self.program, relay.list(first, last), seconds, WARM_UP_S, TICK_US]
+        command = [self.program, relay.list(first, last), seconds, WARM_UP_S, TICK_US, *self.speech]
         pinned = [] if self.cpu is None else ["taskset", "-c", self.cpu]
         load = subprocess.Popen([str(word) for word in [*pinned, *command]], stdout=subprocess.PIPE, text=True)
         expect(load, "begin")

@@ -1,10 +1,12 @@
-/* RTP through a relay: two-way streams of 172-octet packets (20 ms of G.711), and how long each packet took.
+/* RTP through a relay: two-way streams, a packet every 20 ms, and how long each packet took.
  *
- *     rtp_load STREAMS SECONDS WARM_UP_SECONDS TICK_US
+ *     rtp_load STREAMS SECONDS WARM_UP_SECONDS TICK_US [LEFT RIGHT]
  *
  * STREAMS is a file with a line per stream: the four addresses (IP:PORT) of one end, of the relay's port that this end
- * sends to, of the other end, and of the relay's port that the other end sends to. The relay must pass what one end sends
- * to the other end, unchanged.
+ * sends to, of the other end, and of the relay's port that the other end sends to. LEFT and RIGHT say what the ends say, as
+ * PAYLOAD_TYPE:TICKS:FILE: the timestamp's growth per packet, and payloads one after another, each behind its length in two
+ * octets; without them it is 160 octets of PCMU. The relay must pass on what comes, or recode it packet by packet: source and
+ * sequence number stay, for a packet is known again by them.
  *
  * Nothing here waits for a packet: sockets are emptied when it is their turn to send, and the kernel noted when each packet
  * arrived (SO_TIMESTAMPNS). A wake-up per packet would cost more than the relaying, and would be charged to the relay,
@@ -26,28 +28,35 @@
 #include <unistd.h>
 
 enum {
-    PACKET_LEN = 172,
+    HEADER_LEN = 12,
+    PAYLOAD_MAX = 1400,
+    FIRST_SSRC = 0x0ff00000,    /* that of the first end; the others follow */
+    INDEXES_MAX = 65536,        /* the sequence number tells packets apart */
     PACKETS_PER_SEC = 50,
     READ_MAX = 16,              /* packets read from one socket at a time */
     LATENCY_SLOTS = 1 << 20,    /* a histogram of microseconds; a second and more is its last slot */
     DRAIN_US = 300000,          /* what is still on its way after the last send */
 };
 
-/* One end of a stream. Its packets carry its number, so that one that arrives elsewhere is noticed. */
+/* What one side says, over and over. */
+struct speech {
+    uint8_t payload_type;
+    uint32_t ticks;
+    uint32_t count;
+    uint8_t **payloads;
+    uint16_t *lengths;
+};
+
+/* One end of a stream. Its source is its number, so that a packet that arrives elsewhere is noticed. */
 struct end {
     int socket;
     uint32_t sent;              /* packets, also the index of the next one */
     uint32_t next;              /* one more than the highest index received */
     uint8_t *seen;              /* by index: it has arrived */
+    uint64_t *sent_at_ns;       /* by index */
 };
 
-/* What stands in a packet after the 12 octets of RTP header. */
-struct mark {
-    uint64_t sent_at_ns;
-    uint32_t end;
-    uint32_t index;
-};
-
+static struct speech speeches[2];
 static struct end *ends;
 static uint32_t end_count, warm_up, indexes;
 static uint64_t received, duplicates, overtaken, strange;
@@ -81,7 +90,8 @@ static struct sockaddr_in address(const char *text)
 static struct end open_end(const char *local, const char *remote)
 {
     struct sockaddr_in ours = address(local), theirs = address(remote);
-    struct end end = {.socket = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), .seen = calloc(indexes, 1)};
+    struct end end = {.socket = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), .seen = calloc(indexes, 1),
+                      .sent_at_ns = calloc(indexes, sizeof(uint64_t))};
     int on = 1;
     if (end.socket < 0 || bind(end.socket, (void *)&ours, sizeof ours)
         || connect(end.socket, (void *)&theirs, sizeof theirs)
@@ -119,31 +129,31 @@ static uint64_t arrival_ns(struct msghdr *message)
 static void take(uint32_t at, const uint8_t *packet, uint32_t len, uint64_t arrived_ns)
 {
     struct end *end = &ends[at];
-    struct mark mark;
-    memcpy(&mark, packet + 12, sizeof mark);
+    uint32_t ssrc = ntohl(*(const uint32_t *)(packet + 8)), index = ntohs(*(const uint16_t *)(packet + 2));
     /* The ends of a stream stand side by side: the other one's number differs in the last bit. */
-    if (len != PACKET_LEN || mark.end != (at ^ 1) || mark.index >= indexes) {
+    if (len <= HEADER_LEN || ssrc - FIRST_SSRC != (at ^ 1) || index >= indexes) {
         strange++;
         return;
     }
-    if (end->seen[mark.index]++) {
+    if (end->seen[index]++) {
         duplicates++;
         return;
     }
-    if (mark.index < end->next)
+    if (index < end->next)
         overtaken++;
     else
-        end->next = mark.index + 1;
-    if (mark.index < warm_up)
+        end->next = index + 1;
+    if (index < warm_up)
         return;
     received++;
-    uint64_t us = arrived_ns > mark.sent_at_ns ? (arrived_ns - mark.sent_at_ns) / 1000 : 0;
+    uint64_t sent_at_ns = ends[at ^ 1].sent_at_ns[index];
+    uint64_t us = arrived_ns > sent_at_ns ? (arrived_ns - sent_at_ns) / 1000 : 0;
     latency[us < LATENCY_SLOTS ? us : LATENCY_SLOTS - 1]++;
 }
 
 static void drain(uint32_t at)
 {
-    static uint8_t buffers[READ_MAX][256];
+    static uint8_t buffers[READ_MAX][HEADER_LEN + PAYLOAD_MAX] __attribute__((aligned(8)));
     static char notes[READ_MAX][64];
     struct iovec vectors[READ_MAX];
     struct mmsghdr messages[READ_MAX];
@@ -159,17 +169,61 @@ static void drain(uint32_t at)
 
 static int send_next(uint32_t at)
 {
-    static uint8_t packet[PACKET_LEN] = {0x80, 0};
+    static uint8_t packet[HEADER_LEN + PAYLOAD_MAX] = {0x80};
     struct end *end = &ends[at];
-    uint32_t index = end->sent++;
-    uint16_t sequence_number = htons(index);
-    uint32_t timestamp = htonl(index * 160), ssrc = htonl(0x0ff00000 + at);
+    const struct speech *speech = &speeches[at & 1];
+    uint32_t index = end->sent++, word = index % speech->count;
+    uint16_t sequence_number = htons(index), len = speech->lengths[word];
+    uint32_t timestamp = htonl(index * speech->ticks), ssrc = htonl(FIRST_SSRC + at);
+    packet[1] = speech->payload_type;
     memcpy(packet + 2, &sequence_number, 2);
     memcpy(packet + 4, &timestamp, 4);
     memcpy(packet + 8, &ssrc, 4);
-    struct mark mark = {.sent_at_ns = now_ns(CLOCK_REALTIME), .end = at, .index = index};
-    memcpy(packet + 12, &mark, sizeof mark);
-    return send(end->socket, packet, PACKET_LEN, 0) == PACKET_LEN;
+    memcpy(packet + HEADER_LEN, speech->payloads[word], len);
+    end->sent_at_ns[index] = now_ns(CLOCK_REALTIME);
+    return send(end->socket, packet, HEADER_LEN + len, 0) == HEADER_LEN + len;
+}
+
+static void add_payload(struct speech *speech, const uint8_t *payload, uint16_t len)
+{
+    speech->payloads = realloc(speech->payloads, (speech->count + 1) * sizeof *speech->payloads);
+    speech->lengths = realloc(speech->lengths, (speech->count + 1) * sizeof *speech->lengths);
+    speech->payloads[speech->count] = memcpy(malloc(PAYLOAD_MAX), payload, len);
+    speech->lengths[speech->count++] = len;
+}
+
+static struct speech silence(void)
+{
+    struct speech speech = {.payload_type = 0, .ticks = 160};
+    static const uint8_t payload[160];
+    add_payload(&speech, payload, sizeof payload);
+    return speech;
+}
+
+/* Reads PAYLOAD_TYPE:TICKS:FILE. */
+static struct speech speech_of(const char *text)
+{
+    unsigned payload_type, ticks;
+    int name;
+    errno = EINVAL;
+    if (sscanf(text, "%u:%u:%n", &payload_type, &ticks, &name) != 2)
+        fail(text);
+    FILE *file = fopen(text + name, "rb");
+    if (!file)
+        fail(text);
+    struct speech speech = {.payload_type = payload_type, .ticks = ticks};
+    uint8_t length[2], payload[PAYLOAD_MAX];
+    while (fread(length, sizeof length, 1, file) == 1) {
+        uint16_t len = length[0] << 8 | length[1];
+        if (len > PAYLOAD_MAX || fread(payload, 1, len, file) != len)
+            fail(text);
+        add_payload(&speech, payload, len);
+    }
+    fclose(file);
+    errno = ENODATA;
+    if (speech.count == 0)
+        fail(text);
+    return speech;
 }
 
 static double percentile_us(double share)
@@ -189,14 +243,19 @@ static void say(const char *what)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fputs("usage: rtp_load STREAMS SECONDS WARM_UP_SECONDS TICK_US\n", stderr);
+    if (argc != 5 && argc != 7) {
+        fputs("usage: rtp_load STREAMS SECONDS WARM_UP_SECONDS TICK_US [LEFT RIGHT]\n", stderr);
         return 2;
     }
     double seconds = atof(argv[2]), warm_up_seconds = atof(argv[3]);
     uint64_t tick_ns = atoi(argv[4]) * 1000ull;
     warm_up = warm_up_seconds * PACKETS_PER_SEC;
     indexes = warm_up + (uint32_t)(seconds * PACKETS_PER_SEC);
+    errno = ERANGE;
+    if (indexes > INDEXES_MAX)
+        fail(argv[2]);
+    for (int side = 0; side < 2; side++)
+        speeches[side] = argc == 7 ? speech_of(argv[5 + side]) : silence();
     latency = calloc(LATENCY_SLOTS, sizeof *latency);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);

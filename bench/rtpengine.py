@@ -49,11 +49,12 @@ class Rtpengine(Server):
         return answer
 
 
-def description(port):
-    """What a phone on 127.0.0.1 offers or answers: PCMU."""
+def description(port, codec=None):
+    """What a phone on 127.0.0.1 offers or answers: PCMU, or another codec."""
+    payload_type, rtpmap = (codec.payload_type, codec.rtpmap) if codec else (0, "PCMU/8000")
     return (
         "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
-        f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
+        f"m=audio {port} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {rtpmap}\r\na=ptime:20\r\n"
     )
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the node beside Kamailio and rtpengine: `bench/run.sh [calls|registrations|memory|relay|start|overload|load]`, all of
+# Measures the node beside Kamailio and rtpengine: `bench/run.sh [calls|registrations|memory|relay|transcode|start|overload|load]`, all of
 # them without an argument.
 # What is measured, how, and what can be set by the environment: bench/README.md.
 set -euo pipefail
@@ -16,6 +16,7 @@ need sipp sip-tester
 need kamailio kamailio
 need rtpengine rtpengine-daemon
 need cc gcc
+need ffmpeg ffmpeg
 [[ -x target/release/offhook ]] || {
     echo "missing: target/release/offhook" >&2
     echo "hint: cargo build --release -p offhook, or make bench" >&2

@@ -41,7 +41,7 @@ class Server:
 class Node(Server):
     """Our node: durable records, limits out of the way, media only if asked for. MD5 because SIPp 3.6 knows nothing else."""
 
-    def __init__(self, directory, cpu, callee_port, users=(), anchor=False, media_ports="10000-30999"):
+    def __init__(self, directory, cpu, callee_port, users=(), anchor=False, media_ports="10000-30999", transcode="on refusal"):
         super().__init__("offhook", directory, cpu)
         self.http = process.free_port()
         (self.directory / "offhook.toml").write_text(f"""
@@ -55,6 +55,7 @@ websocket_sip = false
 body_max_bytes = 67108864
 [media]
 anchor = {str(anchor).lower()}
+transcode = "{transcode}"
 silence_secs = 0 # calls rest between runs
 ports = "{media_ports}" # none of those that `free_port` gives
 [storage]

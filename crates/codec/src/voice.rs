@@ -16,8 +16,9 @@ pub const PACKET_OCTETS_MAX: usize = 1300;
 /// Share of packets that the Opus encoder arms itself against where the other side takes FEC and has not reported a
 /// loss yet, percent.
 const EXPECTED_LOSS_PERCENT: i32 = 5;
-/// Effort of the Opus encoder, 0 to 10. Five is where a listener hears no gain on speech any more; ten costs a third more.
-const OPUS_EFFORT: i32 = 5;
+/// Highest effort of an encoder; the library's scale for Opus goes on to ten, but beyond five a listener hears no gain on
+/// speech any more, for a third more work.
+pub const EFFORT_MAX: u8 = 5;
 
 /// A codec that the node itself can speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,6 +317,14 @@ impl Encoder {
         }
     }
 
+    /// How hard it tries from the next packet on, 0 to [`EFFORT_MAX`], which is the default. Only Opus has a choice.
+    pub fn set_effort(&mut self, effort: u8) {
+        if let EncoderState::Opus(encoder) = &mut self.state {
+            // Refused only out of range, which it cannot be.
+            let _ = encoder.set_complexity(i32::from(effort.min(EFFORT_MAX)));
+        }
+    }
+
     /// Tells how much of what was sent got lost, percent: Opus spends as much on FEC as it takes. Others have none.
     pub fn expect_loss(&mut self, percent: u8) {
         if let EncoderState::Opus(encoder) = &mut self.state {
@@ -335,7 +344,7 @@ fn opus_encoder(rate: u32, wishes: OpusWishes) -> opus::Result<opus::Encoder> {
     };
     let bitrate = wishes.bitrate_max.map_or(bitrate, |max| bitrate.min(max.clamp(6000, 510_000)));
     encoder.set_bitrate(Bitrate::Bits(bitrate as i32))?;
-    encoder.set_complexity(OPUS_EFFORT)?;
+    encoder.set_complexity(i32::from(EFFORT_MAX))?;
     encoder.set_inband_fec(wishes.fec)?;
     encoder.set_packet_loss_perc(if wishes.fec { EXPECTED_LOSS_PERCENT } else { 0 })?;
     encoder.set_dtx(wishes.dtx)?;

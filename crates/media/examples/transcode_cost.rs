@@ -1,8 +1,8 @@
 //! What transcoding a call costs without its sockets, pairing by pairing, and how much of it the codecs themselves take:
 //!
-//!     cargo run --release -p offhook-media --example transcode_cost -- 20
+//!     cargo run --release -p offhook-media --example transcode_cost -- 20 5
 //!
-//! The argument is the length of each call in seconds. A call is both directions; `calls` is how many of them fill one CPU.
+//! The arguments are the length of each call in seconds, and the effort of the encoders, 0 to 5. A call is both directions; `calls` is how many of them fill one CPU.
 #![expect(clippy::print_stdout, reason = "a program for the command line")]
 
 use std::{
@@ -11,7 +11,10 @@ use std::{
 };
 
 use offhook_base::Instant;
-use offhook_codec::{Decoder, Encoder, OpusWishes, VoiceCodec, voice::PACKET_OCTETS_MAX};
+use offhook_codec::{
+    Decoder, Encoder, OpusWishes, VoiceCodec,
+    voice::{EFFORT_MAX, PACKET_OCTETS_MAX},
+};
 use offhook_media::relay::{PortId, Relay, Verdict};
 use offhook_switch::media::{EndpointId, PayloadName, RemoteMedia, StreamConfig, VoiceConfig};
 
@@ -27,12 +30,14 @@ const PACKET_MS: u32 = 20;
 const VOICE: u8 = 96;
 
 fn main() {
-    let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(20);
+    let argument = |at| std::env::args().nth(at).and_then(|number| number.parse::<u32>().ok());
+    let (seconds, effort) = (argument(1).unwrap_or(20), argument(2).unwrap_or(EFFORT_MAX.into()));
     let packets = seconds * 1000 / PACKET_MS;
     println!("{:<20} {:>12} {:>8} {:>14}", "call", "us per 20 ms", "calls", "codecs' share");
     for codecs in PAIRINGS {
-        let whole = relayed(codecs, packets);
-        let alone = codecs_alone(codecs, packets) + codecs_alone([codecs[1], codecs[0]], packets);
+        let whole = relayed(codecs, packets, effort);
+        let alone =
+            codecs_alone(codecs, packets, effort) + codecs_alone([codecs[1], codecs[0]], packets, effort);
         let per_packet = whole.as_secs_f64() * 1e6 / f64::from(packets);
         println!(
             "{:<20} {per_packet:>12.2} {:>8.0} {:>13.0}%",
@@ -81,13 +86,14 @@ fn encoded(codec: VoiceCodec, other: VoiceCodec, packets: u32) -> Vec<Vec<u8>> {
 }
 
 /// One direction, without RTP and without another rate.
-fn codecs_alone([from, to]: [VoiceCodec; 2], packets: u32) -> Duration {
+fn codecs_alone([from, to]: [VoiceCodec; 2], packets: u32, effort: u32) -> Duration {
     let payloads = encoded(from, to, packets);
     let target = to.rate_beside(from);
     let frame = (target / 1000 * PACKET_MS) as usize;
     let said = speech(target, packets);
     let mut decoder = Decoder::new(from, from.rate_beside(to)).expect("a rate of its own");
     let mut encoder = Encoder::new(to, target, OpusWishes::default()).expect("a rate of its own");
+    encoder.set_effort(effort as u8);
     let (mut sound, mut out) = (Vec::new(), [0; PACKET_OCTETS_MAX]);
     let began = Clock::now();
     for (payload, samples) in payloads.iter().zip(said.chunks_exact(frame)) {
@@ -121,7 +127,7 @@ fn config(port: u16, codec: VoiceCodec, other: VoiceCodec) -> StreamConfig {
 }
 
 /// Both directions through the relay.
-fn relayed(codecs: [VoiceCodec; 2], packets: u32) -> Duration {
+fn relayed(codecs: [VoiceCodec; 2], packets: u32, effort: u32) -> Duration {
     let mut now = Instant::from_driver_nanos(1);
     let mut relay = Relay::new(None);
     let ids = [EndpointId(0), EndpointId(1)];
@@ -129,6 +135,9 @@ fn relayed(codecs: [VoiceCodec; 2], packets: u32) -> Duration {
     relay.configure(ids[0], vec![config(4000, codecs[0], codecs[1])], now);
     relay.configure(ids[1], vec![config(5000, codecs[1], codecs[0])], now);
     relay.bridge(ids[0], ids[1], now);
+    for _ in effort..EFFORT_MAX.into() {
+        relay.note_busy(1.0);
+    }
     let sources = [4000, 5000].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     let said = [encoded(codecs[0], codecs[1], packets), encoded(codecs[1], codecs[0], packets)];
     let mut buffer = [0; 2000];

@@ -84,6 +84,8 @@ pub struct Snapshot {
     pub ports_in_use: u64,
     /// Opens refused since the start because the range had no free pair or the address could not be bound.
     pub opens_failed: u64,
+    /// How hard the Opus encoders try now, 0 to 5.
+    pub effort: u64,
 }
 
 impl Snapshot {
@@ -121,6 +123,7 @@ pub(crate) struct Counters {
     pub endpoints: Counter,
     pub ports_in_use: Counter,
     pub opens_failed: Counter,
+    pub effort: Counter,
 }
 
 impl Counters {
@@ -137,6 +140,7 @@ impl Counters {
             endpoints: self.endpoints.value(),
             ports_in_use: self.ports_in_use.value(),
             opens_failed: self.opens_failed.value(),
+            effort: self.effort.value(),
         }
     }
 }

@@ -165,6 +165,12 @@ fn media(media: &Snapshot) -> [Metric; 6] {
         Metric::single("offhook_media_endpoints", "Media endpoints open.", Gauge, media.endpoints as f64),
         Metric::single("offhook_media_ports", "Media ports bound.", Gauge, media.ports_in_use as f64),
         Metric::single(
+            "offhook_media_effort",
+            "How hard Opus encoders try, 0 to 5; less under load.",
+            Gauge,
+            media.effort as f64,
+        ),
+        Metric::single(
             "offhook_media_opens_failed",
             "Times no ports were free.",
             Counter,

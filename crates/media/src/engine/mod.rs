@@ -2,6 +2,7 @@
 
 mod epoll;
 mod sockets;
+mod stopwatch;
 mod table;
 mod worker;
 

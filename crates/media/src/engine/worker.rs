@@ -15,6 +15,7 @@ use super::{
     MediaConfig, Order,
     epoll::{Epoll, metronome, set_period},
     sockets::{BoundPair, bind_again, bind_pair},
+    stopwatch::Stopwatch,
     table::{PortTable, Token},
 };
 use crate::{
@@ -56,6 +57,7 @@ pub struct Worker {
     /// Beats only while packets wait.
     patience: File,
     is_patient: bool,
+    stopwatch: Stopwatch,
     orders: Receiver<Order>,
     counters: Arc<Counters>,
     tell: Box<dyn Fn(MediaEvent) + Send>,
@@ -89,6 +91,7 @@ impl Worker {
             metronome,
             patience,
             is_patient: false,
+            stopwatch: Stopwatch::default(),
             orders,
             counters,
             tell,
@@ -133,6 +136,8 @@ impl Worker {
 
     fn tick(&mut self, now: Instant) {
         let _ = (&self.metronome).read(&mut [0; 8]);
+        let effort = self.relay.note_busy(self.stopwatch.busy_since(now));
+        self.counters.effort.set(u64::from(effort));
         self.relay.check_silence(now, &self.tell);
     }
 

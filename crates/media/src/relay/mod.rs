@@ -5,6 +5,7 @@
 //! a packet belongs to takes no search. A packet is opened, counted, and closed again for the partner where it lies.
 
 mod crypto;
+mod effort;
 pub mod latch;
 mod payloads;
 mod stream;
@@ -18,6 +19,7 @@ pub use offhook_rtp::srtp::OVERHEAD_MAX;
 use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality};
 
 use crate::{DropReason, prefetch::prefetch};
+use effort::Effort;
 use stream::{Received, Stream};
 
 /// Which of a pair's ports.
@@ -113,6 +115,7 @@ pub struct Relay {
     waiting: Vec<PortId>,
     /// Slots of endpoints that another process would have to know more of than was noted.
     notes_due: Vec<usize>,
+    effort: Effort,
 }
 
 impl Relay {
@@ -182,6 +185,7 @@ impl Relay {
         let mut configs = streams.into_iter();
         for stream in &mut endpoint.streams {
             stream.configure(configs.next().unwrap_or_default(), now);
+            stream.set_effort(self.effort.level());
         }
         endpoint.silent_since = now;
         // An answer on one side starts the other side's media too.

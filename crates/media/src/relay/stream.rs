@@ -171,6 +171,13 @@ impl Stream {
         voice.recode(other, buffer, len, now)
     }
 
+    /// How hard its encoder tries, where it is transcoded.
+    pub fn set_effort(&mut self, effort: u8) {
+        if let Some(voice) = &mut self.voice {
+            voice.set_effort(effort);
+        }
+    }
+
     /// Whether packets of the leg wait for others before them.
     pub fn waits(&self) -> bool {
         self.voice.as_ref().is_some_and(|voice| voice.waits())

@@ -59,6 +59,20 @@ impl Relay {
         Some(stream.transmit(Kind::Media, buffer, len, now).map(|(_, to, len)| (to, len)))
     }
 
+    /// Tells of a second in which the thread was busy for this share of it. Encoders try less hard where it has little time
+    /// left; how hard now.
+    pub fn note_busy(&mut self, busy: f64) -> u8 {
+        let effort = self.effort.after(busy);
+        if effort != self.effort {
+            self.effort = effort;
+            let endpoints = self.slots.iter_mut().flatten();
+            endpoints
+                .flat_map(|endpoint| &mut endpoint.streams)
+                .for_each(|stream| stream.set_effort(effort.level()));
+        }
+        effort.level()
+    }
+
     /// Whether packets wait for others before them: [`Relay::go_on`] wants to be called every few ms.
     pub fn waits(&self) -> bool {
         !self.waiting.is_empty()

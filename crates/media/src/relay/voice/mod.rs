@@ -120,6 +120,11 @@ impl Voice {
         }
     }
 
+    /// How hard its encoder tries.
+    pub fn set_effort(&mut self, effort: u8) {
+        self.speaker.set_effort(effort);
+    }
+
     /// Its leg has lost so much of what was said to it, 0 to 1.
     pub fn expect_loss(&mut self, loss: f64) {
         self.speaker.expect_loss(loss);

@@ -215,6 +215,11 @@ impl Speaker {
         self.octets = self.octets.wrapping_add(octets as u32);
     }
 
+    /// How hard the encoder tries.
+    pub fn set_effort(&mut self, effort: u8) {
+        self.encoder.set_effort(effort);
+    }
+
     /// Tells how much of what was said got lost, 0 to 1.
     pub fn expect_loss(&mut self, loss: f64) {
         self.encoder.expect_loss((loss * 100.0).round() as u8);
