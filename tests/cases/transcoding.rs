@@ -82,6 +82,27 @@ fn a_node_that_may_not_transcode_refuses() {
     assert_eq!(node.record()["cause"], "incompatible");
 }
 
+/// The node is killed in the middle and starts again: the phones go on hearing each other.
+#[test]
+fn a_transcoded_call_outlives_the_node() {
+    let mut node = Node::start(&NodeOptions::default());
+    let (mut anna, mut bert) = phones(&node, [OPUS, PCMA]);
+    anna.command("dial", &format!("sip:102@{}", node.sip()));
+    anna.wait_for("CALL_ESTABLISHED");
+    bert.wait_for("CALL_ESTABLISHED");
+    anna.wait_to_hear(BERT_HZ, ENOUGH);
+    bert.wait_to_hear(ANNA_HZ, ENOUGH);
+    node.wait_for_phase("established");
+    node.crash_and_restart();
+    let heard = [anna.heard(BERT_HZ), bert.heard(ANNA_HZ)];
+    anna.wait_to_hear(BERT_HZ, heard[0] + ENOUGH);
+    bert.wait_to_hear(ANNA_HZ, heard[1] + ENOUGH);
+    anna.command("hangup", "");
+    bert.wait_for("CALL_CLOSED");
+    let record = node.record();
+    assert_eq!(record["legs"][0]["streams"][0]["transcoded_to"], "PCMA", "{record:#}");
+}
+
 /// ffmpeg's G.722 and ours give the same octets, and the same samples of them.
 #[test]
 fn g722_agrees_with_ffmpeg_sample_by_sample() {

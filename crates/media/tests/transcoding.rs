@@ -5,8 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use offhook_base::Instant;
 use offhook_codec::{Dbm0, Decoder, Encoder, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec};
 use offhook_media::relay::{PortId, Relay, Verdict};
-use offhook_rtp::{rtp::Packet, telephone_event::TelephoneEvent};
-use offhook_switch::media::{EndpointId, EventsConfig, PayloadName, RemoteMedia, StreamConfig, VoiceConfig};
+use offhook_rtp::{rtp::Packet, srtp::CryptoSuite, telephone_event::TelephoneEvent};
+use offhook_switch::media::{
+    EndpointId, EventsConfig, PayloadName, RemoteMedia, RolloverNote, StreamConfig, StreamCrypto, StreamNote,
+    VoiceConfig,
+};
 use proptest::prelude::*;
 
 const LEFT: EndpointId = EndpointId(1);
@@ -282,6 +285,29 @@ fn packets_that_overtake_each_other_are_put_back_in_order() {
     assert_eq!(call.sent.len(), 200, "it waits for one before it");
     call.wait(60);
     assert_eq!(call.sent.len(), 202, "one was concealed");
+}
+
+/// Goal: a node that goes on with another process's call uses no piece of key stream twice. Method: its own count of packets
+/// begins beyond what the other may have sent, whatever the source's count is.
+#[test]
+fn a_resumed_stream_counts_on_beyond_what_was_sent_under_its_keys() {
+    let mut call = Call::new([VoiceCodec::Pcma, VoiceCodec::Opus], 20);
+    let mut relay = Relay::new(None);
+    call.left = relay.open(LEFT, 1, call.now)[0][0];
+    relay.open(RIGHT, 1, call.now);
+    let sent = vec![RolloverNote { ssrc: 7, index: 70_000 }];
+    relay.recall(RIGHT, &[StreamNote { sent, ..StreamNote::NOTHING }]);
+    let suite = CryptoSuite::AesCm128HmacSha1_80;
+    let key = |octet| vec![octet; suite.master_len()].into();
+    let crypto = Some(Box::new(StreamCrypto { suite: suite.name().into(), ours: key(1), theirs: key(2) }));
+    let bob = StreamConfig { crypto, ..config(BOB, VoiceCodec::Opus, VoiceCodec::Pcma, 20) };
+    relay.configure(LEFT, vec![config(ALICE, VoiceCodec::Pcma, VoiceCodec::Opus, 20)], call.now);
+    relay.configure(RIGHT, vec![bob], call.now);
+    relay.bridge(LEFT, RIGHT, call.now);
+    call.relay = relay;
+    let payload = call.speech(20);
+    call.say(5, 800, VOICE, &payload);
+    assert_eq!(call.sent[0].sequence, (70_000 + 16_384) as u16);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use offhook_rtp::{
     emodel::{self, CodecImpairment, Transmission},
     rtcp::{Compound, CompoundRules, RtcpPacket},
     rtp::{Header, Packet, Ssrc},
+    srtp::NOTE_EVERY_PACKETS,
     statistics::{RoundTripMeter, StreamStatistics, Timing},
     stun,
 };
@@ -131,16 +132,22 @@ impl Stream {
         if config.crypto != self.config.crypto {
             self.crypto.configure(config.crypto.as_deref());
         }
-        if let Some(note) = self.recalled.take() {
+        let recalled = self.recalled.take();
+        if let Some(note) = &recalled {
             self.media.resume(note.source, now);
             self.control.resume(note.control_source);
-            self.crypto.resume(&note);
+            self.crypto.resume(note);
         }
         self.payloads.negotiate(&config.payloads);
         self.is_opaque = self.payloads.is_empty();
         // One that stays keeps its place in the stream.
         if self.voice.as_ref().map(|voice| voice.config()) != config.voice.as_deref() {
             self.voice = config.voice.as_deref().cloned().and_then(Voice::new).map(Box::new);
+        }
+        // Our own count must not go back under the same key: that would use a piece of key stream twice.
+        let sent = recalled.iter().flat_map(|note| &note.sent).map(|note| note.index).max();
+        if let (Some(voice), Some(index)) = (&mut self.voice, sent) {
+            voice.count_from(index + 2 * NOTE_EVERY_PACKETS);
         }
         self.config = config;
     }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use offhook_base::Instant;
 
 use super::{
-    Component, PortId, Relay, Verdict,
+    Component, PortId, Relay, Verdict, note_if_due,
     stream::{Kind, Stream},
     voice::Recoded,
 };
@@ -32,8 +32,12 @@ impl Relay {
                 .map(|(component, to, len)| Verdict::Forward { through: through(component), to, len }),
             Recoded::Nothing => Err(DropReason::Unplayable),
         };
-        if from.waits() && !waited {
+        let (waits, is_note_due) = (from.waits() && !waited, to.is_note_due());
+        if waits {
             self.waiting.push(port);
+        }
+        if is_note_due && !self.notes_due.contains(&partner) {
+            self.notes_due.push(partner);
         }
         verdict
     }
@@ -56,7 +60,9 @@ impl Relay {
     ) -> Option<Result<(SocketAddr, usize), DropReason>> {
         let stream = self.slots.get_mut(through.slot())?.as_mut()?.streams.get_mut(through.stream())?;
         let len = stream.next_voice_packet(buffer)?;
-        Some(stream.transmit(Kind::Media, buffer, len, now).map(|(_, to, len)| (to, len)))
+        let sent = stream.transmit(Kind::Media, buffer, len, now);
+        note_if_due(&mut self.notes_due, through.slot(), stream);
+        Some(sent.map(|(_, to, len)| (to, len)))
     }
 
     /// Tells of a second in which the thread was busy for this share of it. Encoders try less hard where it has little time

@@ -120,6 +120,11 @@ impl Voice {
         }
     }
 
+    /// Another process may have sent up to the packet `index` to its leg: ours are counted from there on.
+    pub fn count_from(&mut self, index: u64) {
+        self.speaker.count_from(index as u16);
+    }
+
     /// How hard its encoder tries.
     pub fn set_effort(&mut self, effort: u8) {
         self.speaker.set_effort(effort);

@@ -33,6 +33,8 @@ pub struct Speaker {
     frame: usize,
     waiting: Vec<i16>,
     ssrc: Option<Ssrc>,
+    /// Where the first source's count begins, if not where its own stands.
+    first: Option<u16>,
     sequence: u16,
     /// The time of the first sample that waits.
     timestamp: u32,
@@ -60,6 +62,7 @@ impl Speaker {
             frame,
             waiting: Vec::with_capacity(room),
             ssrc: None,
+            first: None,
             sequence: 0,
             timestamp: 0,
             pause: 0,
@@ -83,11 +86,17 @@ impl Speaker {
     /// time of the packet that it came with.
     pub fn follow(&mut self, ssrc: Ssrc, sequence: u16, timestamp: u32) {
         if self.ssrc != Some(ssrc) {
+            let sequence = self.first.take().unwrap_or(sequence);
             (self.ssrc, self.sequence, self.timestamp) = (Some(ssrc), sequence, timestamp);
             (self.packets, self.octets, self.press) = (0, 0, None);
             self.waiting.clear();
             (self.pause, self.marker) = (0, true);
         }
+    }
+
+    /// The count begins at `first`, whatever that of the first source is.
+    pub fn count_from(&mut self, first: u16) {
+        self.first = Some(first);
     }
 
     /// Nothing is said for `pause` units of a clock of `clock_rate` Hz.
