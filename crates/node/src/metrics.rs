@@ -143,7 +143,7 @@ fn resumed(resumed: &Resumed) -> Metric {
     }
 }
 
-fn media(media: &Snapshot) -> [Metric; 6] {
+fn media(media: &Snapshot) -> [Metric; 7] {
     use MetricKind::{Counter, Gauge};
     let dropped = DropReason::ALL.iter().map(|&reason| Sample {
         labels: vec![("reason", reason.name().to_string())],
