@@ -5,8 +5,9 @@ use std::{fs, process::Command, thread};
 
 use offhook_e2e::{
     load::{Outcome, Pair, Player, program, third_party_call},
-    node::binary,
+    node::{Node, NodeOptions, binary, password},
     ports,
+    process::Running,
 };
 
 /// Plays `pair` in all pairings and compares them with SIPp's own.
@@ -125,6 +126,125 @@ fn time_is_up_for_a_callee_that_nobody_calls_as_for_sipps() {
             }
         }
     });
+}
+
+#[test]
+fn sound_that_is_streamed_comes_back_and_is_judged() {
+    let echoed = Pair {
+        callee_arguments: &["-rtp_echo"],
+        requires: &["streams == 1", "rtp_sent == 50", "rtp_received == 50", "mos.min > 4", "level.min > -20"],
+        ..Pair::new("streams_caller", "-sn uas")
+    };
+    agrees(echoed, &["u1"]);
+    let lonely = Pair { callee_arguments: &[], ..echoed };
+    let outcome = lonely.play(Player::Ours, Player::Sipp, "u1");
+    assert_eq!(outcome.codes, (Some(1), Some(0)), "nothing comes back: {outcome:?}");
+}
+
+#[test]
+fn a_run_is_told_as_json_junit_and_html() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let port = ports::free().to_string();
+    let mut callee = program(Player::Ours);
+    callee.args(["-sn", "uas", "-i", "127.0.0.1", "-p", &port, "-nostdin"]);
+    let _callee = Running::start("callee", callee, directory.path());
+    let number = port.parse().expect("a number");
+    offhook_e2e::wait::until("the callee listens", || ports::is_open(number).then_some(()));
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let (remote, json, junit, html) =
+        (format!("127.0.0.1:{port}"), file("json"), file("junit"), file("html"));
+    let arguments = [
+        [&*remote, "-i", "127.0.0.1", "-r", "5", "-m", "12", "-nostdin", "--require", "failed == 0"],
+        ["--require", "setup.max < 1us", "--json", &json, "--junit", &junit, "--html", &html, "-d", "10"],
+    ];
+    let (code, said) = load(&arguments.concat());
+    assert!(code == Some(1) && said.contains("does not hold: setup.max < 1us"), "{said}");
+    let read = |path: &str| fs::read_to_string(path).expect("it is written");
+    let results: serde_json::Value = serde_json::from_str(&read(&json)).expect("it is JSON");
+    assert_eq!(results["calls"]["successful"], 12, "{results:#}");
+    assert_eq!(results["thresholds"][1]["holds"], false, "{results:#}");
+    assert!(read(&junit).contains("tests=\"3\" failures=\"1\""), "{}", read(&junit));
+    let page = read(&html);
+    assert!(page.contains("<polyline") && page.contains("setup.max &lt; 1us"), "{page}");
+}
+
+#[test]
+fn captures_that_sipp_plays_are_heard_and_ours_come_back_from_it() {
+    let played = Pair {
+        callee_arguments: &["-rtp_echo"],
+        requires: &["rtp_lost == 0", "rtp_received > 400", "mos.min > 4"],
+        ..Pair::new("-sn uac_pcap", "-sn uas")
+    };
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let pairings = [(Player::Ours, Player::Sipp), (Player::Ours, Player::Ours)];
+        let threads = pairings.map(|(caller, callee)| scope.spawn(move || played.play(caller, callee, "u1")));
+        threads.into_iter().map(|thread| thread.join().expect("it is played")).collect()
+    });
+    for outcome in outcomes {
+        assert_eq!(outcome.codes, (Some(0), Some(0)), "{outcome:?}");
+    }
+}
+
+#[test]
+fn calls_go_over_connections_of_every_kind() {
+    let plain = Pair { calls: 3, ..Pair::new("-sn uac", "-sn uas") };
+    let known = Pair { arguments: &["-tls_ca", "cacert.pem"], ..plain };
+    let wanted = plain.play(Player::Ours, Player::Ours, "t1");
+    assert_eq!(wanted.codes, (Some(0), Some(0)), "{wanted:?}");
+    thread::scope(|scope| {
+        for transport in ["tn", "l1", "ln", "w1", "wn", "s1", "sn"] {
+            let (pair, wanted) = (if transport == "sn" { known } else { plain }, &wanted);
+            scope.spawn(move || {
+                assert_eq!(&pair.play(Player::Ours, Player::Ours, transport), wanted, "over {transport}");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_server_that_no_authority_vouches_for_is_not_called() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("other.pem");
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).expect("a certificate");
+    fs::write(&path, other.cert.pem()).expect("a file");
+    let port = ports::free().to_string();
+    let mut callee = program(Player::Ours);
+    callee.current_dir(directory.path()).args(["-sn", "uas", "-t", "l1", "-i", "127.0.0.1", "-p", &port]);
+    fs::write(directory.path().join("key.pem"), other.signing_key.serialize_pem()).expect("a file");
+    callee.args(["-tls_cert", "other.pem", "-tls_key", "key.pem", "-nostdin"]);
+    let callee = Running::start("callee", callee, directory.path());
+    let number = port.parse().expect("a number");
+    offhook_e2e::wait::until("the callee listens", || ports::is_open(number).then_some(()));
+    let remote = format!("127.0.0.1:{port}");
+    let stranger = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).expect("a certificate");
+    let authority = directory.path().join("stranger.pem");
+    fs::write(&authority, stranger.cert.pem()).expect("a file");
+    for (authority, code) in [(&authority, 1), (&path, 0)] {
+        let authority = authority.display().to_string();
+        let arguments =
+            [&*remote, "-i", "127.0.0.1", "-t", "ln", "-m", "1", "-nostdin", "-tls_ca", &authority];
+        let (found, said) = load(&arguments);
+        assert_eq!(found, Some(code), "{authority}: {said}{}", callee.output());
+    }
+}
+
+#[test]
+fn the_node_takes_registrations_over_tls_and_websocket() {
+    let node = Node::start(&NodeOptions::default());
+    let authority = node.certificate().display().to_string();
+    let scenario = offhook_e2e::load::scenario_arguments("register_caller");
+    for (line, transport, ip, host, port) in [
+        ("101", "l1", "127.0.0.1", "localhost", node.tls_port),
+        ("102", "w1", "::1", "[::1]", node.ws_port),
+        ("103", "sn", "127.0.0.1", "localhost", node.wss_port),
+    ] {
+        let (remote, password) = (format!("{host}:{port}"), password(line));
+        let mut arguments = vec![&*remote, "-i", ip, "-t", transport, "-s", line, "-ap", &password];
+        arguments.extend(["-m", "1", "-nostdin", "-tls_ca", &authority, "-timeout", "20", "-timeout_error"]);
+        arguments.extend(scenario.iter().map(String::as_str));
+        let (code, said) = load(&arguments);
+        assert_eq!(code, Some(0), "{line} over {transport}: {said}");
+    }
 }
 
 fn load(arguments: &[&str]) -> (Option<i32>, String) {

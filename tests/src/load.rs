@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::OnceLock,
 };
 
 use tempfile::TempDir;
@@ -29,6 +30,10 @@ pub struct Pair {
     pub callee: &'static str,
     /// More arguments, of both.
     pub arguments: &'static [&'static str],
+    /// More arguments of the callee.
+    pub callee_arguments: &'static [&'static str],
+    /// What must hold of a caller of ours.
+    pub requires: &'static [&'static str],
     /// Calls.
     pub calls: u32,
     /// The callee never ends by itself.
@@ -51,10 +56,40 @@ pub struct Outcome {
 /// The injection file of all pairs.
 const USERS: &str = "SEQUENTIAL\nalice;schmo\nbob;2\n";
 
+/// The certificate of all pairs, and its key; both PEM.
+fn certificate() -> &'static (String, String) {
+    static MADE: OnceLock<(String, String)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
+/// A second of a square wave in µ-law.
+const SOUND: [u8; 8000] = {
+    let mut sound = [0x90; 8000];
+    let mut at = 0;
+    while at < sound.len() {
+        if at / 8 % 2 == 0 {
+            sound[at] = 0x10;
+        }
+        at += 1;
+    }
+    sound
+};
+
 impl Pair {
     /// A pair without more arguments, one call.
     pub const fn new(caller: &'static str, callee: &'static str) -> Self {
-        Self { caller, callee, arguments: &[], calls: 1, callee_stays: false }
+        Self {
+            caller,
+            callee,
+            arguments: &[],
+            callee_arguments: &[],
+            requires: &[],
+            calls: 1,
+            callee_stays: false,
+        }
     }
 
     /// Plays it.
@@ -83,10 +118,15 @@ impl Pair {
         port: u16,
         remote: Option<u16>,
         transport: &str,
+        media: &ports::Block,
     ) -> Running {
         let home = directory.path().join(role);
         fs::create_dir(&home).expect("a directory");
         fs::write(home.join("users.csv"), USERS).expect("a file");
+        fs::write(home.join("sound.raw"), SOUND).expect("a file");
+        let (certificate, key) = certificate();
+        fs::write(home.join("cacert.pem"), certificate).expect("a file");
+        fs::write(home.join("cakey.pem"), key).expect("a file");
         let mut command = program(player);
         command.current_dir(&home).args(scenario_arguments(scenario));
         command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-t", transport]);
@@ -94,8 +134,22 @@ impl Pair {
         command.args(["-cp", &ports::free().to_string(), "-inf", "users.csv", "-infindex", "users.csv", "0"]);
         command.args(["-trace_shortmsg", "-shortmessage_file", "short", "-trace_logs", "-log_file", "logs"]);
         command.args(["-trace_counts", "-trace_err", "-error_file", "errors"]).args(self.arguments);
-        if let Some(remote) = remote {
-            command.arg(format!("127.0.0.1:{remote}"));
+        let port = |offset: u16| (media.first + offset).to_string();
+        command.args(["-mp", &port(0)]);
+        if player == Player::Ours {
+            // Of SIPp 3.7; Debian's finds free ones by itself.
+            command.args(["-min_rtp_port", &port(4), "-max_rtp_port", &media.last.to_string()]);
+        }
+        match remote {
+            Some(remote) => {
+                command.arg(format!("127.0.0.1:{remote}"));
+                if player == Player::Ours {
+                    command.args(self.requires.iter().flat_map(|text| ["--require", text]));
+                }
+            }
+            None => {
+                command.args(self.callee_arguments);
+            }
         }
         Running::start(role, command, directory.path())
     }
@@ -108,22 +162,27 @@ struct Played {
     answering: Running,
     calling: Running,
     ports: (u16, u16),
+    _media: [ports::Block; 2],
 }
 
 impl Played {
     fn start(pair: Pair, caller: Player, callee: Player, transport: &str) -> Self {
+        // Built before anybody waits for it.
+        binary();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let callee_port = ports::free();
+        let media = [ports::phone_media(), ports::phone_media()];
         let mut answering =
-            pair.start(callee, pair.callee, "callee", &directory, callee_port, None, transport);
+            pair.start(callee, pair.callee, "callee", &directory, callee_port, None, transport, &media[0]);
         let up = wait::within(wait::PATIENCE, || {
             (ports::is_open(callee_port) || !answering.is_running()).then_some(())
         });
         assert!(up.is_some(), "{callee:?} {} does not listen: {}", pair.callee, answering.output());
         let caller_port = ports::free();
+        let to = Some(callee_port);
         let calling =
-            pair.start(caller, pair.caller, "caller", &directory, caller_port, Some(callee_port), transport);
-        Self { pair, directory, answering, calling, ports: (caller_port, callee_port) }
+            pair.start(caller, pair.caller, "caller", &directory, caller_port, to, transport, &media[1]);
+        Self { pair, directory, answering, calling, ports: (caller_port, callee_port), _media: media }
     }
 
     fn finish(&mut self) -> Outcome {
@@ -164,6 +223,7 @@ impl Played {
 /// A third-party call with SIPp's built-in scenarios: two phones, played by SIPp, and the two halves of their controller.
 /// Returns the exit codes: controller of A, controller of B, A, B.
 pub fn third_party_call(for_a: Player, for_b: Player) -> [Option<i32>; 4] {
+    binary();
     let directory = tempfile::tempdir().expect("a temporary directory");
     let twin = format!("127.0.0.1:{}", ports::free());
     let start = |player: Player, scenario: &str, port: u16, more: &[&str]| {
@@ -202,7 +262,8 @@ pub fn program(player: Player) -> Command {
     }
 }
 
-fn scenario_arguments(name: &str) -> Vec<String> {
+/// The options that name a scenario.
+pub fn scenario_arguments(name: &str) -> Vec<String> {
     match name.strip_prefix("-sn ") {
         Some(name) => vec!["-sn".into(), name.into()],
         None => {

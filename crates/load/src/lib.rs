@@ -7,6 +7,8 @@
 
 pub mod call;
 pub mod inject;
+pub mod media;
+mod reach;
 pub mod run;
 pub mod scenario;
 pub mod stats;

@@ -141,22 +141,22 @@ const ELEMENTS: &[Row] = &[
 const KEYWORDS: &[Row] = &[
     row("[service]", Same, "", "service"),
     row("[remote_host], [remote_ip], [remote_port]", Same, "", "remote_port+1"),
-    row("[transport]", Same, "UDP or TCP", "transport"),
+    row("[transport]", Same, "UDP, TCP, TLS, WS or WSS", "transport"),
     row("[local_ip], [local_ip_type], [local_port], [server_ip]", Same, "", "local_port+2"),
     row(
         "[media_ip], [media_ip_type], [media_port]",
         Same,
-        "text only: no media is sent yet, and -mp is not searched for a free port",
+        "without -mp the next free one from 6000 on, if there is media",
         "media_port+2",
     ),
-    row("[auto_media_port]", Same, "text only", "auto_media_port"),
+    row("[auto_media_port]", Same, "", "auto_media_port"),
     row(
         "[rtpstream_audio_port], [rtpstream_video_port]",
-        Refused,
-        "media is not there yet",
+        Same,
+        "four ports a call, from -min_rtp_port on",
         "rtpstream_audio_port",
     ),
-    row("[crypto...], [ue...]", Refused, "media is not there yet", "cryptotag1audio"),
+    row("[crypto...], [ue...]", Refused, "media is not encrypted yet", "cryptotag1audio"),
     row("[len]", Same, "five letters wide", "len+3"),
     row(
         "[call_id], [call_number], [branch], [msg_index]",
@@ -251,17 +251,35 @@ const ACTIONS: &[Row] = &[
     ),
     row(
         "exec play_pcap_audio, play_pcap_video, play_pcap_image, play_pcap_text",
-        Refused,
-        "media is not there yet",
-        "<exec play_pcap_audio=\"a.pcap\"/>",
+        Better,
+        "pcap and pcapng, no privileges needed; what went to the lowest port and the one above it is played, packets as they are. `g711a.pcap` and `dtmf_2833_1.pcap` need not be there",
+        "<exec play_pcap_audio=\"g711a.pcap\"/>",
     ),
     row(
-        "exec rtp_stream, rtp_echo, play_dtmf",
-        Refused,
-        "media is not there yet",
-        "<exec rtp_stream=\"a.wav\"/>",
+        "exec rtp_stream",
+        Better,
+        "`FILE,ROUNDS,TYPE`, pause, resume; WAV files (16 bits or G.711, 8000 Hz or a multiple) become types 0 and 8, other files are payload of types 0, 8, 9, 18, 98",
+        "<exec rtp_stream=\"a.wav,-1,8\"/>",
     ),
-    row("rtp_echo", Refused, "media is not there yet", "<rtp_echo value=\"1\"/>"),
+    row(
+        "exec rtp_stream=\"apattern...\"",
+        Refused,
+        "received streams are judged, see --require",
+        "<exec rtp_stream=\"apattern,1,0\"/>",
+    ),
+    row(
+        "exec play_dtmf",
+        Better,
+        "events by RFC 4733 with the payload type that was negotiated; sound waits meanwhile, in the same sequence",
+        "<exec play_dtmf=\"1#\"/>",
+    ),
+    row(
+        "exec rtp_echo",
+        Same,
+        "startaudio, updateaudio, stopaudio",
+        "<exec rtp_echo=\"startaudio,8,PCMA/8000\"/>",
+    ),
+    row("rtp_echo", Better, "for the port of the call", "<rtp_echo value=\"1\"/>"),
     row("setuserid", Refused, "-users gives each call its user", "<setuserid value=\"1\"/>"),
 ];
 
@@ -270,6 +288,10 @@ fn known() -> Known {
         keys: vec![("given".into(), "x".into())],
         files: vec!["users.csv".into()],
         read: |_| Ok(Vec::new()),
+        read_media: |_, name| {
+            if name.ends_with("pcap") { Err("it is not there".into()) } else { Ok(vec![0; 160]) }
+        },
+        ..Known::default()
     }
 }
 
@@ -338,22 +360,24 @@ passed over in silence: what is unknown or not supported is an error with its li
 const FOOT: &str = "
 ## Built-in scenarios
 
-`uac`, `uas`, `regexp`, `branchc`, `branchs`, `3pcc-C-A`, `3pcc-C-B`, `3pcc-A`, `3pcc-B`, `ooc_default`, `ooc_dummy`: the same messages as
-SIPp's, octet for octet. `uac_pcap` is not supported: media is not there yet.
+`uac`, `uas`, `regexp`, `branchc`, `branchs`, `3pcc-C-A`, `3pcc-C-B`, `3pcc-A`, `3pcc-B`, `ooc_default`, `ooc_dummy`,
+`uac_pcap`: the same messages as SIPp's, octet for octet.
 
 ## Beyond the tables
 
 | what | | remark |
 | --- | --- | --- |
-| transports | partly | UDP and TCP, IPv4 and IPv6, one socket or one per call. TLS, WebSocket, SCTP and sockets by address are not supported yet |
+| transports | better | UDP, TCP, TLS, WebSocket and secure WebSocket, IPv4 and IPv6, one socket or one per call; `-t s1` and `-t sn` are secure WebSocket, not SCTP. Sockets by address (`ui`) and opening broken connections again are not supported yet |
 | cores | better | one worker per core for UDP and for sockets per call. One worker where calls share things: global and user variables, `insert` and `replace`, 3PCC, one TCP connection |
 | rate, `-l`, `-m`, `-users` | better | exact over all workers; calls are due on a fixed schedule, so a slow callee does not slow the asking (coordinated omission) |
 | statistics files | same | `-trace_stat`, `-trace_counts`, `-trace_rtt` (with microseconds), `-trace_shortmsg`, `-trace_msg`, `-trace_err`, `-trace_logs`, `-trace_screen`; WatchdogMajor and WatchdogMinor are 0 |
 | keys and signals | same | `+ - * / p q 1 2 3`, USR1, USR2; INT and TERM end running calls with BYE or CANCEL |
 | exit codes | same | 0, 1, 97, 99, 254, 255 |
 | target hosts | stricter | public addresses only with `--allow-public` |
-| verdict | ours | `--require`, `--json`, `--junit` |
-| media, `from-pcap`, YAML form, HTML report | not there yet | |
+| verdict | ours | `--require`, `--json`, `--junit`, `--html` with charts of rate, calls at once and setup |
+| received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729); `rtp_lost`, `mos.min`, `jitter.max`, `level.min` and others for `--require` |
+| media threads | better | one per core, each with the sockets of its ports |
+| SRTP, `from-pcap`, YAML form | not there yet | |
 ";
 
 #[test]

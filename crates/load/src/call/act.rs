@@ -12,6 +12,7 @@ use super::{
     view::{self, View},
 };
 use crate::{
+    reach,
     scenario::{
         model::{
             Action, Check, Compare, Ereg, InternalCommand, Operand, Operation, Search, SetDestination, Test,
@@ -127,6 +128,7 @@ impl Core {
                 let command = String::from_utf8_lossy(&text).into_owned();
                 self.out.requests.push(Request::Execute(command));
             }
+            Action::Media(action) => self.act_on_media(context, call, action),
             Action::CloseConnection => self.out.requests.push(Request::Close(call.socket)),
             other => self.act_on_data(context, call, other),
         }
@@ -290,6 +292,10 @@ impl Core {
         let transport = context.plan.settings.transport;
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>().ok().zip(port.parse::<u16>().ok());
         match address {
+            Some((ip, _)) if !context.plan.settings.allow_public && !reach::is_ours(ip) => {
+                self.complain(context, "setdest outside private ranges is refused without --allow-public");
+                failed(Counter::FailedCallRejected)
+            }
             Some((ip, port)) if protocol.eq_ignore_ascii_case(transport) => {
                 call.remote = Some(SocketAddr::new(ip, port));
                 Acted::Done

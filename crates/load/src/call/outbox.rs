@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, ops::Range};
 
+use crate::media;
+
 /// A socket or connection of the driver's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SocketId(pub u32);
@@ -41,6 +43,13 @@ pub enum Request {
     Close(SocketId),
     /// `-users`: this one is free for its next call.
     UserFree(u32),
+    /// For the media threads.
+    Media {
+        /// The number of the call.
+        call: u64,
+        /// What it wants.
+        command: media::Command,
+    },
 }
 
 /// What a shard wants done. Empty it after each turn; its memory is used again.

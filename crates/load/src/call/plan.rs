@@ -12,7 +12,7 @@ use crate::{
     inject::Injection,
     scenario::{
         Fault, Scenario,
-        model::{Action, StepKind},
+        model::{Action, MediaAction, StepKind},
         template::Template,
     },
 };
@@ -129,6 +129,12 @@ pub struct Settings {
     pub users: Option<u32>,
     /// `-set`: global variables and their first values.
     pub presets: Vec<(String, String)>,
+    /// `-min_rtp_port`, `-max_rtp_port`.
+    pub rtp_ports: (u16, u16),
+    /// What comes to the described ports is judged, whether the scenario sends media or not.
+    pub judges_media: bool,
+    /// `--allow-public`, for media and for `<setdest>`.
+    pub allow_public: bool,
 }
 
 impl Default for Settings {
@@ -162,6 +168,9 @@ impl Default for Settings {
             dynamic: (10_000, 12_000, 4),
             users: None,
             presets: Vec::new(),
+            rtp_ports: (8192, 65_535),
+            judges_media: false,
+            allow_public: false,
         }
     }
 }
@@ -177,6 +186,8 @@ pub struct Script {
     pub(crate) keeps_last: bool,
     /// Whether any text has `[peer_tag_param]`.
     pub(crate) keeps_peer_tag: bool,
+    /// Whether descriptions are read: media is sent, echoed or judged.
+    pub(crate) has_media: bool,
 }
 
 /// Messages that are sent although no scenario has them.
@@ -252,7 +263,8 @@ impl Script {
         };
         let keeps_last = has_ereg || any(bind::needs_last);
         let keeps_peer_tag = any(bind::needs_peer_tag);
-        Ok(Self { scenario, texts, keeps_last, keeps_peer_tag })
+        let has_media = settings.judges_media || scenario.uses_media();
+        Ok(Self { scenario, texts, keeps_last, keeps_peer_tag, has_media })
     }
 }
 
@@ -267,6 +279,7 @@ fn texts_of(action: &Action) -> Vec<&Template> {
         | Action::Insert { value: text, .. } => vec![text],
         Action::Replace { line, value, .. } => vec![line, value],
         Action::Compare(compare) => vec![&compare.value],
+        Action::Media(MediaAction::Keys(keys)) => vec![keys],
         Action::SetDestination(to) => vec![&to.host, &to.port, &to.protocol],
         Action::VerifyAuthentication(proof) => vec![&proof.username, &proof.password],
         _ => Vec::new(),

@@ -187,6 +187,7 @@ impl Core {
             call.answered = Some((seen, index));
         }
         self.note_sent(call, send);
+        self.described_ours(context, call);
         self.passed(context, call, step)
     }
 

@@ -140,6 +140,12 @@ impl Core {
                 let shift = 4 * (call.number.saturating_sub(1) % 2500) as i64;
                 signed(into, i64::from(settings.media_port) + shift + offset);
             }
+            Keyword::StreamAudioPort(offset) => {
+                signed(into, stream_port(settings.rtp_ports, call.number) + offset)
+            }
+            Keyword::StreamVideoPort(offset) => {
+                signed(into, stream_port(settings.rtp_ports, call.number) + 2 + offset);
+            }
             Keyword::DynamicId => {
                 decimal(into, self.dynamic);
                 let (start, max, step) = settings.dynamic;
@@ -213,6 +219,14 @@ impl Core {
         }
         text
     }
+}
+
+/// The port for audio of a call's streams: each call has four in a row, for audio and video with their RTCP, until the range
+/// is used up and it begins again.
+fn stream_port((first, last): (u16, u16), number: u64) -> i64 {
+    let first = first.next_multiple_of(2);
+    let places = (u64::from(last.saturating_sub(first)) + 1) / 4;
+    i64::from(first) + 4 * (number.saturating_sub(1) % places.max(1)) as i64
 }
 
 /// Most octets that `[fill]` writes: what fits a datagram.

@@ -22,6 +22,7 @@ use super::{
     wheel::{Entry, Wheel},
 };
 use crate::{
+    media,
     scenario::variables::{Scope, VariableId},
     stats::{Counter, Stats},
 };
@@ -334,6 +335,12 @@ impl Shard {
         self.core.stats.add(counter, amount);
     }
 
+    /// What went wrong with a connection, for the error file and the screen.
+    pub fn note(&mut self, now: Now, what: String) {
+        self.core.stats.add(Counter::Warnings, 1);
+        self.core.traces.error(now, || what);
+    }
+
     /// Lines for the log files.
     pub fn traces(&mut self) -> &mut Traces {
         &mut self.core.traces
@@ -488,6 +495,9 @@ impl Core {
         }
         if call.owns_socket {
             self.out.requests.push(Request::Close(call.socket));
+        }
+        if call.media.as_ref().is_some_and(|media| media.is_known) {
+            self.out.requests.push(Request::Media { call: call.number, command: media::Command::End });
         }
         if let Some(user) = call.user {
             self.out.requests.push(Request::UserFree(user));

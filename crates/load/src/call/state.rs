@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use offhook_sip::digest::DigestSession;
 
 use super::{outbox::SocketId, value::Value};
-use crate::scenario::variables::VariableId;
+use crate::{media::description::Described, scenario::variables::VariableId};
 
 /// A call under way. Its memory is used again by later calls.
 #[derive(Debug, Default)]
@@ -61,6 +61,18 @@ pub(super) struct Call {
     pub(super) challenge: Option<Box<Challenge>>,
     /// A command that came before the scenario waited for one.
     pub(super) command: Option<Box<[u8]>>,
+    pub(super) media: Option<Box<CallMedia>>,
+}
+
+/// Where a call's media comes from and goes to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CallMedia {
+    /// As we described it last.
+    pub(super) ours: Described,
+    /// As the other side did.
+    pub(super) theirs: Described,
+    /// The media threads know of the call.
+    pub(super) is_known: bool,
 }
 
 /// What a call waits for.

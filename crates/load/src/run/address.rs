@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 use super::Refusal;
+use crate::reach::is_ours;
 
 const SIP_PORT: u16 = 5060;
 
@@ -32,6 +33,19 @@ pub fn resolve(text: &str, prefer: Option<IpAddr>) -> Result<SocketAddr, Refusal
     })
 }
 
+/// The host of `HOST[:PORT]`.
+pub fn host_of(text: &str) -> String {
+    if let Some((host, _)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return host.into();
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) && !host.contains(':') => {
+            host.into()
+        }
+        _ => text.trim_matches(['[', ']']).into(),
+    }
+}
+
 /// Refuses a target that is not plainly one's own, unless it is allowed.
 pub fn guard(target: SocketAddr, allow_public: bool) -> Result<(), Refusal> {
     if allow_public || is_ours(target.ip()) {
@@ -41,20 +55,6 @@ pub fn guard(target: SocketAddr, allow_public: bool) -> Result<(), Refusal> {
         "the remote host is outside the loopback and private ranges\n\
          hint: a load test of somebody else's exchange is an attack; if it is yours, add --allow-public",
     ))
-}
-
-/// Loopback, link-local, and what RFC 1918, RFC 6598 and RFC 4193 keep for private use; documentation ranges too.
-fn is_ours(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64;
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_documentation() || shared
-        }
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_ours(IpAddr::V4(v4)),
-            None => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-        },
-    }
 }
 
 /// The address of ours that packets to `remote` leave from; without a remote the host's primary one.
@@ -84,6 +84,19 @@ mod tests {
         for other in ["8.8.8.8:1", "100.128.0.1:1", "[2001:db9::1]:1", "[::ffff:8.8.8.8]:1", "224.0.0.1:1"] {
             let other = other.parse().expect("an address");
             assert!(guard(other, false).is_err() && guard(other, true).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_host_is_told_from_its_port() {
+        for (text, host) in [
+            ("a.example:5070", "a.example"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("[::1]:5070", "::1"),
+            ("[::1]", "::1"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(host_of(text), host);
         }
     }
 

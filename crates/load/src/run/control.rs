@@ -11,6 +11,8 @@ use std::{
 
 use super::{
     Refusal, exit, files,
+    history::History,
+    html::Page,
     options::Options,
     prepare::{self, Run},
     signals::Signals,
@@ -62,6 +64,10 @@ pub fn run(options: &Options) -> Result<u8, Refusal> {
             Err(_) => return Err(Refusal::fatal("a worker has failed; this is a fault of offhook load")),
         }
     }
+    if let Some(media) = &control.run.media {
+        total.media = media.finish();
+        control.fatal = control.fatal.take().or(media.fault());
+    }
     control.finish(total, &thresholds)
 }
 
@@ -87,6 +93,7 @@ struct Control<'a> {
     shown: Duration,
     raised: Duration,
     commands: Vec<Child>,
+    history: History,
 }
 
 impl<'a> Control<'a> {
@@ -109,7 +116,7 @@ impl<'a> Control<'a> {
         let header = names::statistics_header(scenario, delimiter);
         let statistics = open(traces.statistics, "-stf", ".csv", header)?;
         let counts = open(traces.counts, "", "counts.csv", names::counts_header(scenario, delimiter))?;
-        let before = Stats::of(scenario);
+        let (before, nothing) = (Stats::of(scenario), Stats::of(scenario));
         let terminal = Terminal::open(!options.no_keys);
         let reset_unix_micros = run.origin_unix_micros;
         let mut control = Self {
@@ -131,6 +138,7 @@ impl<'a> Control<'a> {
             shown: Duration::ZERO,
             raised: Duration::ZERO,
             commands: Vec::new(),
+            history: History::new(nothing),
         };
         let stats = control.stats();
         control.dump(&stats);
@@ -153,6 +161,9 @@ impl<'a> Control<'a> {
         let mut total = Stats::of(&self.run.plan.main.scenario);
         for window in self.run.windows.iter() {
             total.merge(&lock(&window.stats));
+        }
+        if let Some(media) = &self.run.media {
+            total.media = media.totals();
         }
         total
     }
@@ -179,6 +190,7 @@ impl<'a> Control<'a> {
                 self.write_screens();
             }
             self.do_requests();
+            self.fatal = self.fatal.take().or_else(|| self.run.media.as_ref()?.fault());
             self.keep_time();
         }
     }
@@ -278,6 +290,10 @@ impl<'a> Control<'a> {
             self.dumped = elapsed;
             let stats = self.stats();
             self.dump(&stats);
+        }
+        if self.options.html.is_some() && self.history.is_due(elapsed) {
+            let stats = self.stats();
+            self.history.take(elapsed, stats);
         }
         if elapsed >= self.shown + self.options.screen_every {
             self.shown = elapsed;
@@ -447,7 +463,16 @@ impl<'a> Control<'a> {
             None if good == 0 => exit::NO_CALLS,
             None => exit::SUCCESS,
         };
+        let page = Page {
+            scenario,
+            stats: &stats,
+            seconds,
+            judged: &judged,
+            samples: self.history.samples(),
+            exit_code: code,
+        };
         let outputs = [
+            (&self.options.html, page.write()),
             (&self.options.json, verdict::json(scenario, &stats, seconds, &judged, code)),
             (&self.options.junit, verdict::junit(scenario, &stats, seconds, &judged)),
         ];

@@ -3,14 +3,20 @@
 mod address;
 mod control;
 mod files;
+mod history;
+mod html;
+mod media;
 pub mod options;
 mod pace;
 mod prepare;
+mod security;
 mod signals;
 mod sockets;
+mod stream;
 pub mod table;
 mod terminal;
 pub mod verdict;
+mod websocket;
 mod worker;
 
 use std::{ffi::OsString, fmt, io::Write as _};

@@ -21,6 +21,8 @@ pub struct Options {
     pub out_of_call: Option<Source>,
     /// `-t`.
     pub transport: TransportMode,
+    /// `-tls_cert` and its like.
+    pub tls: TlsFiles,
     /// `-i`.
     pub local_ip: Option<String>,
     /// `-p`.
@@ -101,6 +103,12 @@ pub struct Options {
     pub no_keys: bool,
     /// `-sleep`.
     pub sleep: Duration,
+    /// `-rtp_echo`.
+    pub rtp_echo: bool,
+    /// `-rtp_payload`.
+    pub rtp_payload: u8,
+    /// `-min_rtp_port`, `-max_rtp_port`.
+    pub rtp_ports: (u16, u16),
     /// `--allow-public`.
     pub allow_public: bool,
     /// `--workers`.
@@ -111,6 +119,8 @@ pub struct Options {
     pub json: Option<String>,
     /// `--junit`.
     pub junit: Option<String>,
+    /// `--html`.
+    pub html: Option<String>,
     /// Options that were taken and have no effect, with the reason.
     pub idle: Vec<String>,
 }
@@ -127,10 +137,38 @@ pub enum Source {
 /// `-t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransportMode {
-    /// TCP, else UDP.
+    /// Over connections, else UDP.
     pub tcp: bool,
+    /// In TLS.
+    pub tls: bool,
+    /// In WebSocket messages.
+    pub websocket: bool,
     /// One socket for each call.
     pub per_call: bool,
+}
+
+impl TransportMode {
+    /// As Via names it.
+    pub const fn name(self) -> &'static str {
+        match (self.tcp, self.tls, self.websocket) {
+            (false, ..) => "UDP",
+            (_, false, false) => "TCP",
+            (_, true, false) => "TLS",
+            (_, false, true) => "WS",
+            (_, true, true) => "WSS",
+        }
+    }
+}
+
+/// `-tls_cert`, `-tls_key`, `-tls_ca`.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    /// Our certificate.
+    pub certificate: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// Authorities to believe; without them anybody is.
+    pub authorities: Option<String>,
 }
 
 /// How the rate grows.
@@ -185,7 +223,8 @@ impl Default for Options {
             send_to: None,
             scenario: Source::BuiltIn("uac".into()),
             out_of_call: None,
-            transport: TransportMode { tcp: false, per_call: false },
+            transport: TransportMode { tcp: false, tls: false, websocket: false, per_call: false },
+            tls: TlsFiles::default(),
             local_ip: None,
             local_port: None,
             bind_local: false,
@@ -226,11 +265,15 @@ impl Default for Options {
             background: false,
             no_keys: false,
             sleep: Duration::ZERO,
+            rtp_echo: false,
+            rtp_payload: 0,
+            rtp_ports: (8192, 65_535),
             allow_public: false,
             workers: None,
             require: Vec::new(),
             json: None,
             junit: None,
+            html: None,
             idle: Vec::new(),
         }
     }
@@ -311,6 +354,7 @@ fn flag(options: &mut Options, name: &str) {
         "-trace_logs" => wanted.logs = true,
         "-bg" => options.background = true,
         "-nostdin" => options.no_keys = true,
+        "-rtp_echo" => options.rtp_echo = true,
         "--allow-public" => options.allow_public = true,
         _ => {}
     }
@@ -342,6 +386,9 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "-oocsn" => options.out_of_call = Some(Source::BuiltIn(text())),
         "-oocsf" => options.out_of_call = Some(Source::File(text())),
         "-t" => options.transport = transport(value)?,
+        "-tls_cert" => options.tls.certificate = Some(text()),
+        "-tls_key" => options.tls.key = Some(text()),
+        "-tls_ca" => options.tls.authorities = Some(text()),
         "-i" => options.local_ip = Some(text()),
         "-p" => options.local_port = Some(number(value)?),
         "-rsa" => options.send_to = Some(text()),
@@ -349,6 +396,9 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "-buff_size" => options.buffer_bytes = number(value)?,
         "-mi" => options.media.0 = Some(text()),
         "-mp" => options.media.1 = Some(number(value)?),
+        "-rtp_payload" => options.rtp_payload = number(value)?,
+        "-min_rtp_port" => options.rtp_ports.0 = number(value)?,
+        "-max_rtp_port" => options.rtp_ports.1 = number(value)?,
         "-r" => options.rate = amount(value)?,
         "-rp" => options.period = time(value, 1)?.max(Duration::from_millis(1)),
         "-rate_increase" => increase(options).by = amount(value)?,
@@ -390,6 +440,7 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "--workers" => options.workers = Some(number::<usize>(value)?.clamp(1, WORKERS_MAX)),
         "--require" => options.require.push(text()),
         "--json" => options.json = Some(text()),
+        "--html" => options.html = Some(text()),
         "--junit" => options.junit = Some(text()),
         _ if name.ends_with("_overwrite") => {
             if one_of(value, &["true", "false"])? == 1 {
@@ -453,18 +504,22 @@ fn one_of(value: &str, known: &[&str]) -> Result<usize, String> {
 }
 
 fn transport(value: &str) -> Result<TransportMode, String> {
-    match value {
-        "u1" => Ok(TransportMode { tcp: false, per_call: false }),
-        "un" => Ok(TransportMode { tcp: false, per_call: true }),
-        "t1" => Ok(TransportMode { tcp: true, per_call: false }),
-        "tn" => Ok(TransportMode { tcp: true, per_call: true }),
-        "ui" => Err("sockets by address are not supported yet".into()),
-        "l1" | "ln" => Err("TLS is not supported yet".into()),
-        "w1" | "wn" => Err("WebSocket is not supported yet".into()),
-        "s1" | "sn" => Err("secure WebSocket is not supported yet, nor is SCTP".into()),
-        "c1" | "cn" => Err("compression is not supported".into()),
-        _ => Err("none of u1, un, t1, tn".into()),
-    }
+    let (kind, per_call) = match value.split_at_checked(1) {
+        Some((kind, "1")) => (kind, false),
+        Some((kind, "n")) => (kind, true),
+        _ if value == "ui" => return Err("sockets by address are not supported yet".into()),
+        _ => return Err("none of u1, un, t1, tn, l1, ln, w1, wn, s1, sn".into()),
+    };
+    let (tcp, tls, websocket) = match kind {
+        "u" => (false, false, false),
+        "t" => (true, false, false),
+        "l" => (true, true, false),
+        "w" => (true, false, true),
+        "s" => (true, true, true),
+        "c" => return Err("compression is not supported".into()),
+        _ => return Err("none of u1, un, t1, tn, l1, ln, w1, wn, s1, sn".into()),
+    };
+    Ok(TransportMode { tcp, tls, websocket, per_call })
 }
 
 fn behaviours(value: &str) -> Result<Behaviours, String> {
@@ -507,6 +562,8 @@ mod tests {
         assert_eq!((options.rate, options.period), (7.0, Duration::from_secs(2)));
         assert_eq!((options.calls, options.limit, options.pause_ms), (Some(100), Some(5), 1500));
         assert!(options.transport.tcp && options.transport.per_call);
+        assert_eq!(run("-t sn").transport.name(), "WSS");
+        assert_eq!(run("-t l1 -tls_ca a.pem").tls.authorities.as_deref(), Some("a.pem"));
         assert_eq!(options.injections, ["x", "y"]);
         let options =
             run("-sn uas -timeout 1:30 -default_behaviors all,-bye -fd 500ms -message_overwrite false");
@@ -521,10 +578,10 @@ mod tests {
     fn what_is_unknown_or_unsupported_is_told() {
         for (line, word) in [
             ("-snn uac", "did you mean -sn?"),
-            ("-t s1", "not supported"),
+            ("-t ui", "not supported"),
             ("-m x", "whole number"),
             ("-m", "needs a value"),
-            ("-rtp_echo", "unsupported"),
+            ("-tdmmap {1}", "unsupported"),
             ("a b", "two remote hosts"),
             ("-rp 5parsecs", "unit"),
         ] {

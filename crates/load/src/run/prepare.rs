@@ -14,14 +14,17 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{
     Refusal, address,
     files::LogFiles,
+    media,
     options::{Options, Source},
     pace::Pace,
+    security::Security,
     sockets::Sockets,
     worker::{Window, Worker},
 };
 use crate::{
     call::{Now, Plan, Settings, Shard, SocketId, trace::Traces},
     inject::Injection,
+    media::engine::Engine,
     scenario::{Known, Scenario, built_in, fault::nearest, model::Action, read::base_name, variables::Scope},
     stats::Stats,
 };
@@ -46,6 +49,8 @@ pub struct Run {
     pub label: String,
     /// Whether it makes calls.
     pub is_caller: bool,
+    /// The media threads, if there is media.
+    pub media: Option<Arc<Engine>>,
 }
 
 /// Most injection files' size: they are kept in memory.
@@ -59,9 +64,6 @@ pub fn no_built_in(name: &str) -> Refusal {
     let known: Vec<&str> = built_in::ALL.iter().map(|scenario| scenario.name).collect();
     let hint = nearest(name, &known)
         .map_or_else(|| format!("there are: {}", known.join(", ")), |near| format!("did you mean {near}?"));
-    if name == "uac_pcap" {
-        return Refusal::fatal("unsupported scenario uac_pcap\nhint: media is not supported yet");
-    }
     Refusal::fatal(format!("there is no built-in scenario {name}\nhint: {hint}"))
 }
 
@@ -128,6 +130,14 @@ fn known(options: &Options) -> Known {
     Known {
         keys: options.keys.clone(),
         files: options.injections.iter().map(|path| base_name(path).to_string()).collect(),
+        read_media,
+        directory: match &options.scenario {
+            Source::File(path) => {
+                Path::new(path).parent().map_or_else(String::new, |parent| parent.display().to_string())
+            }
+            Source::BuiltIn(_) => String::new(),
+        },
+        rtp_payload: options.rtp_payload,
         read: |name| {
             let content = fs::read(name).map_err(|error| format!("cannot read {name}: {error}"))?;
             if content.len() > MESSAGE_FILE_BYTES_MAX {
@@ -136,6 +146,17 @@ fn known(options: &Options) -> Known {
             Ok(content)
         },
     }
+}
+
+/// A file with media: beside the scenario, else from where we were started.
+fn read_media(directory: &str, name: &str) -> Result<Vec<u8>, String> {
+    let beside = Path::new(directory).join(name);
+    let path = if beside.exists() { beside } else { name.into() };
+    let size = fs::metadata(&path).map(|found| found.len()).unwrap_or(0);
+    if size > FILE_BYTES_MAX {
+        return Err(format!("{name} is larger than {FILE_BYTES_MAX} bytes"));
+    }
+    fs::read(&path).map_err(|error| format!("cannot read {name}: {error}"))
 }
 
 /// The largest file that `[file]` takes, bytes: what fits a datagram.
@@ -163,7 +184,9 @@ pub fn prepare(options: &Options) -> Result<Run, Refusal> {
     let local_ip = local_ip.unwrap_or_else(|| address::local_towards(send_to.or(remote)));
     let workers = worker_count(options, &main, is_server);
     let bound = Bound::open(options, local_ip, workers, is_server, send_to.or(remote))?;
-    let settings = settings(options, local_ip, bound.port, remote);
+    let mut settings = settings(options, local_ip, bound.port, remote);
+    let scenarios: Vec<&Scenario> = [Some(&main), out_of_call.as_ref()].into_iter().flatten().collect();
+    let has_media = media::settle(options, &scenarios, &mut settings)?;
     let injections = injections(options)?;
     let label = label(&options.scenario);
     let mut plan = Plan::new(settings, main, out_of_call, injections)
@@ -172,7 +195,7 @@ pub fn prepare(options: &Options) -> Result<Run, Refusal> {
         // Texts name the remote host; messages go elsewhere.
         plan.settings.remote = Some(send_to);
     }
-    assemble(options, plan, bound, workers, label)
+    assemble(options, plan, bound, workers, label, has_media)
 }
 
 fn check_presets(options: &Options, scenario: &Scenario) -> Result<(), Refusal> {
@@ -221,9 +244,9 @@ fn settings(options: &Options, local_ip: IpAddr, port: u16, remote: Option<Socke
     let media_ip = options.media.0.as_deref().and_then(|text| text.parse().ok()).unwrap_or(local_ip);
     Settings {
         service: options.service.clone(),
-        remote_host: options.remote.as_deref().map_or(String::new(), host_of),
+        remote_host: options.remote.as_deref().map_or(String::new(), address::host_of),
         remote,
-        transport: if options.transport.tcp { "TCP" } else { "UDP" },
+        transport: options.transport.name(),
         socket_per_call: options.transport.per_call,
         local_ip,
         local_port: port,
@@ -250,16 +273,7 @@ fn settings(options: &Options, local_ip: IpAddr, port: u16, remote: Option<Socke
         dynamic: options.dynamic,
         users: options.users,
         presets: options.presets.clone(),
-    }
-}
-
-/// The host of `HOST[:PORT]`.
-fn host_of(text: &str) -> String {
-    match text.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|octet| octet.is_ascii_digit()) && !host.contains(':') => {
-            host.into()
-        }
-        _ => text.trim_matches(['[', ']']).into(),
+        ..defaults
     }
 }
 
@@ -343,6 +357,7 @@ fn assemble(
     mut bound: Bound,
     count: usize,
     label: String,
+    has_media: bool,
 ) -> Result<Run, Refusal> {
     let failed = |error: std::io::Error| Refusal::fatal(format!("cannot start: {error}"));
     let plan = Arc::new(plan);
@@ -354,9 +369,11 @@ fn assemble(
     let clock = Clock::new();
     let origin_unix_micros = unix_micros();
     let pace = Arc::new(pace(options, &plan));
+    let media = has_media.then(|| media::start(options, &plan.settings, clock).map(Arc::new)).transpose()?;
+    let security = Security::of(options, plan.main.scenario.is_server(), bound.remote)?;
     let mut workers = Vec::new();
     for index in 0..count {
-        let mut sockets = Sockets::new(&windows[index].bell).map_err(failed)?;
+        let mut sockets = Sockets::new(&windows[index].bell, security.clone()).map_err(failed)?;
         let main = main_socket(options, &plan, &mut bound, &mut sockets)?;
         if index == 0
             && let Some(twin) = &options.twin
@@ -385,9 +402,10 @@ fn assemble(
             clock,
             origin_unix_micros,
             is_caller,
+            media: media.clone(),
         });
     }
-    Ok(Run { workers, windows, pace, numbers, plan, clock, origin_unix_micros, label, is_caller })
+    Ok(Run { media, workers, windows, pace, numbers, plan, clock, origin_unix_micros, label, is_caller })
 }
 
 /// The socket of calls that have none of their own.

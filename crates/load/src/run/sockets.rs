@@ -1,7 +1,7 @@
 //! The sockets and connections of one worker.
 
 use std::{
-    io::{self, Read as _, Write as _},
+    io,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
     time::Duration,
@@ -10,16 +10,14 @@ use std::{
 use offhook_net::{Bell, DatagramBatch, DatagramSocket, Poll, Readiness};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::{
+    security::Security,
+    stream::{Framing, Stream},
+};
 use crate::call::{Outbox, SocketId};
 
-/// Octets that may wait in one direction of one connection. More is a peer that does not read, or no SIP.
-const STREAM_BYTES_MAX: usize = 4 << 20;
-/// Octets read from a connection at once.
-const READ_BYTES: usize = 64 << 10;
 /// How long a connection of the whole run may take to open.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// What ends a command of another instance.
-const COMMAND_END: u8 = 0x1b;
 
 /// Keys of the poll that are no socket.
 pub const BELL: u64 = u64::MAX;
@@ -35,6 +33,7 @@ pub struct Sockets {
     twin_listener: Option<TcpListener>,
     twin: Option<SocketId>,
     batch: DatagramBatch,
+    security: Security,
     /// Messages of the outbox that the kernel has taken.
     sent: usize,
 }
@@ -42,24 +41,6 @@ pub struct Sockets {
 enum Link {
     Udp(DatagramSocket),
     Stream(Box<Stream>),
-}
-
-struct Stream {
-    stream: TcpStream,
-    remote: SocketAddr,
-    is_connecting: bool,
-    framing: Framing,
-    input: Vec<u8>,
-    output: Vec<u8>,
-    watches_write: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    /// Content-Length tells where a message ends (RFC 3261 §18.3).
-    Sip,
-    /// An escape does.
-    Command,
 }
 
 /// What comes in.
@@ -70,11 +51,13 @@ pub enum Input<'a> {
     Command(&'a [u8]),
     /// A connection is gone; `true`: it never was.
     Gone(SocketId, bool),
+    /// What came over a connection makes no sense, or its other side is not believed.
+    Fault(&'a io::Error),
 }
 
 impl Sockets {
-    /// None yet; `bell` wakes [`Sockets::wait`].
-    pub fn new(bell: &Bell) -> io::Result<Self> {
+    /// None yet; `bell` wakes [`Sockets::wait`], connections are dressed as `security` says.
+    pub fn new(bell: &Bell, security: Security) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.add(bell.as_raw_fd(), BELL)?;
         Ok(Self {
@@ -85,6 +68,7 @@ impl Sockets {
             twin_listener: None,
             twin: None,
             batch: DatagramBatch::new(),
+            security,
             sent: 0,
         })
     }
@@ -123,7 +107,7 @@ impl Sockets {
     /// Connects to the twin, and waits until it is done.
     pub fn connect_twin(&mut self, remote: SocketAddr) -> io::Result<()> {
         let stream = TcpStream::connect_timeout(&remote, CONNECT_PATIENCE)?;
-        self.twin = Some(self.add_stream(stream, remote, false, Framing::Command)?);
+        self.twin = Some(self.add_stream(Stream::plain(stream, remote, Framing::Command)?)?);
         Ok(())
     }
 
@@ -135,7 +119,9 @@ impl Sockets {
         socket.connect_timeout(&remote.into(), CONNECT_PATIENCE)?;
         let stream = TcpStream::from(socket);
         let port = stream.local_addr()?.port();
-        Ok((self.add_stream(stream, remote, false, Framing::Sip)?, port))
+        let stream = Stream::plain(stream, remote, Framing::Sip)?;
+        let dressed = self.security.dress(stream, true)?;
+        Ok((self.add_stream(dressed)?, port))
     }
 
     /// Begins a connection of one call.
@@ -152,31 +138,15 @@ impl Sockets {
         }
         let stream = TcpStream::from(socket);
         let port = stream.local_addr()?.port();
-        Ok((self.add_stream(stream, remote, true, Framing::Sip)?, port))
+        let dressed = self.security.dress(Stream::connecting(stream, remote)?, true)?;
+        Ok((self.add_stream(dressed)?, port))
     }
 
-    fn add_stream(
-        &mut self,
-        stream: TcpStream,
-        remote: SocketAddr,
-        is_connecting: bool,
-        framing: Framing,
-    ) -> io::Result<SocketId> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
+    fn add_stream(&mut self, stream: Stream) -> io::Result<SocketId> {
         let fd = stream.as_raw_fd();
-        let link = Stream {
-            stream,
-            remote,
-            is_connecting,
-            framing,
-            input: Vec::new(),
-            output: Vec::new(),
-            watches_write: is_connecting,
-        };
-        let id = self.put(fd, Link::Stream(Box::new(link)))?;
-        if is_connecting {
-            self.poll.watch_writable(fd, u64::from(id.0), true)?;
+        let id = self.put(fd, Link::Stream(Box::new(stream)))?;
+        if let Some(Some(Link::Stream(stream))) = self.links.get_mut(id.0 as usize) {
+            stream.begin(&self.poll, id)?;
         }
         Ok(id)
     }
@@ -185,7 +155,7 @@ impl Sockets {
     pub fn close(&mut self, id: SocketId) {
         if let Some(link) = self.links.get_mut(id.0 as usize).and_then(Option::take) {
             if let Link::Stream(mut stream) = link {
-                let _ = stream.stream.write(&stream.output);
+                stream.finish(&self.poll, id);
             }
             self.free.push(id.0);
         }
@@ -228,14 +198,13 @@ impl Sockets {
                     }
                 }
                 Some(Link::Stream(stream)) => {
-                    if stream.output.len() > STREAM_BYTES_MAX {
+                    if !stream.queue(&out.bytes[first.range.clone()]) {
                         failed.push(slot);
-                    } else {
-                        stream.output.extend_from_slice(&out.bytes[first.range.clone()]);
                     }
                     self.sent += 1;
                     let is_last = out.messages.get(self.sent).is_none_or(|next| next.socket != socket);
-                    if is_last && !stream.is_connecting {
+                    if is_last {
+                        // A connection that is gone is told by the next read.
                         let _ = stream.write_out(&self.poll, socket);
                     }
                 }
@@ -250,9 +219,7 @@ impl Sockets {
     pub fn send_command(&mut self, text: &[u8]) -> bool {
         let Some(id) = self.twin else { return false };
         let Some(Some(Link::Stream(stream))) = self.links.get_mut(id.0 as usize) else { return false };
-        stream.output.extend_from_slice(text);
-        stream.output.push(COMMAND_END);
-        stream.write_out(&self.poll, id).is_ok()
+        stream.queue(text) && stream.write_out(&self.poll, id).is_ok()
     }
 
     /// Reads what is ready.
@@ -272,8 +239,11 @@ impl Sockets {
                         });
                     }
                     Some(Link::Stream(stream)) => {
-                        let was_connecting = stream.is_connecting;
-                        if stream.turn(ready, &self.poll, id, deliver).is_err() {
+                        let was_connecting = !stream.is_open();
+                        if let Err(error) = stream.turn(ready, &self.poll, id, deliver) {
+                            if error.kind() == io::ErrorKind::InvalidData {
+                                deliver(Input::Fault(&error));
+                            }
                             self.close(id);
                             if self.twin == Some(id) {
                                 self.twin = None;
@@ -291,7 +261,9 @@ impl Sockets {
         let listener = if is_twin { &self.twin_listener } else { &self.listener };
         let Some(Ok((stream, remote))) = listener.as_ref().map(TcpListener::accept) else { return };
         let framing = if is_twin { Framing::Command } else { Framing::Sip };
-        if let Ok(id) = self.add_stream(stream, remote, false, framing)
+        let plain = Stream::plain(stream, remote, framing);
+        let dressed = if is_twin { plain } else { plain.and_then(|plain| self.security.dress(plain, false)) };
+        if let Ok(id) = dressed.and_then(|dressed| self.add_stream(dressed))
             && is_twin
         {
             self.twin = Some(id);
@@ -303,114 +275,3 @@ impl Sockets {
 const EINPROGRESS: i32 = 115;
 /// Linux' number for a full device queue.
 const ENOBUFS: i32 = 105;
-
-impl Stream {
-    fn turn(
-        &mut self,
-        ready: Readiness,
-        poll: &Poll,
-        id: SocketId,
-        deliver: &mut dyn FnMut(Input<'_>),
-    ) -> io::Result<()> {
-        if self.is_connecting && (ready.writable || ready.readable) {
-            if let Some(error) = self.stream.take_error()? {
-                return Err(error);
-            }
-            self.is_connecting = false;
-        }
-        if ready.writable {
-            self.write_out(poll, id)?;
-        }
-        if ready.readable {
-            let length = self.input.len();
-            self.input.resize(length + READ_BYTES, 0);
-            let read = self.stream.read(&mut self.input[length..]);
-            self.input.truncate(length + *read.as_ref().unwrap_or(&0));
-            self.take_frames(id, deliver);
-            match read {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(error) => return Err(error),
-            }
-            if self.input.len() > STREAM_BYTES_MAX {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn take_frames(&mut self, id: SocketId, deliver: &mut dyn FnMut(Input<'_>)) {
-        let mut at = 0;
-        while let Some((skip, length)) = frame(self.framing, &self.input[at..]) {
-            let message = &self.input[at + skip..at + length];
-            match self.framing {
-                Framing::Sip => deliver(Input::Message(id, self.remote, message)),
-                Framing::Command => {
-                    deliver(Input::Command(message.strip_suffix(&[COMMAND_END]).unwrap_or(message)))
-                }
-            }
-            at += length;
-        }
-        self.input.drain(..at);
-    }
-
-    fn write_out(&mut self, poll: &Poll, id: SocketId) -> io::Result<()> {
-        while !self.output.is_empty() && !self.is_connecting {
-            match self.stream.write(&self.output) {
-                Ok(count) => {
-                    self.output.drain(..count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        let waits = !self.output.is_empty();
-        if waits != self.watches_write {
-            self.watches_write = waits;
-            poll.watch_writable(self.stream.as_raw_fd(), u64::from(id.0), waits)?;
-        }
-        Ok(())
-    }
-}
-
-/// The first whole message of `input`: how many octets before it are keep-alives, and where it ends.
-fn frame(framing: Framing, input: &[u8]) -> Option<(usize, usize)> {
-    match framing {
-        Framing::Command => memchr::memchr(COMMAND_END, input).map(|at| (0, at + 1)),
-        Framing::Sip => {
-            let skip = input.iter().take_while(|octet| matches!(octet, b'\r' | b'\n')).count();
-            let message = &input[skip..];
-            let head = memchr::memmem::find(message, b"\r\n\r\n")? + 4;
-            let body = message[..head].split(|octet| *octet == b'\n').find_map(content_length).unwrap_or(0);
-            let length = head + body.min(STREAM_BYTES_MAX);
-            (message.len() >= length).then_some((skip, skip + length))
-        }
-    }
-}
-
-fn content_length(line: &[u8]) -> Option<usize> {
-    let colon = memchr::memchr(b':', line)?;
-    let name = line[..colon].trim_ascii();
-    if !name.eq_ignore_ascii_case(b"Content-Length") && !name.eq_ignore_ascii_case(b"l") {
-        return None;
-    }
-    std::str::from_utf8(line[colon + 1..].trim_ascii()).ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_are_cut_out_of_a_stream() {
-        let text = b"\r\n\r\nBYE sip:a SIP/2.0\r\nl: 3\r\n\r\nabcSIP";
-        let (skip, length) = frame(Framing::Sip, text).expect("one is whole");
-        assert_eq!(&text[skip..length], b"BYE sip:a SIP/2.0\r\nl: 3\r\n\r\nabc");
-        assert_eq!(frame(Framing::Sip, &text[length..]), None);
-        assert_eq!(frame(Framing::Sip, &text[..length - 1]), None);
-        assert_eq!(frame(Framing::Command, b"Call-ID: 1\r\n\x1bx"), Some((0, 13)));
-    }
-}

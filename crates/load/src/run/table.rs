@@ -34,7 +34,6 @@ use Kind::{Flag, Idle, Pair, Refused, Value};
 
 const NO_SCTP: &str = "SCTP is not supported";
 const NO_WATCHDOG: &str = "no effect: there is no watchdog, deadlines are kept to the millisecond";
-const NO_MEDIA: &str = "media is not supported yet";
 
 /// All options, in the order of the help.
 pub const OPTIONS: &[Row] = &[
@@ -43,7 +42,15 @@ pub const OPTIONS: &[Row] = &[
     row("-sd", Value, "print a built-in scenario and end"),
     row("-oocsn", Value, "built-in scenario for requests of no call"),
     row("-oocsf", Value, "scenario file for requests of no call"),
-    row("-t", Value, "transport: u1 un t1 tn; default u1"),
+    row(
+        "-t",
+        Value,
+        "transport, 1 for one socket and n for one a call: u1 un UDP, t1 tn TCP, l1 ln TLS, w1 wn WebSocket, s1 sn secure WebSocket; default u1",
+    ),
+    row("-tls_cert", Value, "our certificate, PEM; default cacert.pem"),
+    row("-tls_key", Value, "its key, PEM; default cakey.pem"),
+    row("-tls_ca", Value, "authorities to believe, PEM; without them any server is believed"),
+    row("-tls_version", Idle(1), "no effect: TLS 1.3, or 1.2 with a side that knows no better"),
     row("-i", Value, "address of ours, for Contact, Via and From"),
     row("-p", Value, "port of ours; default 5060 or the next free one"),
     row("-bind_local", Flag, "take and send messages at that address only"),
@@ -93,6 +100,10 @@ pub const OPTIONS: &[Row] = &[
     row("-dynamicStep", Value, "step of [dynamic_id]; default 4"),
     row("-mi", Value, "address for media, [media_ip]; default that of -i"),
     row("-mp", Value, "port for media, [media_port]; default 6000"),
+    row("-rtp_echo", Flag, "send back what comes to the media port and the one two above it"),
+    row("-rtp_payload", Value, "payload type of rtp_stream where it names none; default 0"),
+    row("-min_rtp_port", Value, "first [rtpstream_audio_port]; default 8192"),
+    row("-max_rtp_port", Value, "last one; default 65535"),
     row("-3pcc", Value, "HOST:PORT of the twin: connects if the scenario sends first, else listens"),
     row("-master", Refused, "extended 3PCC is not supported yet"),
     row("-slave", Refused, "extended 3PCC is not supported yet"),
@@ -153,28 +164,22 @@ pub const OPTIONS: &[Row] = &[
     row("-reconnect_sleep", Refused, "broken connections are not opened again yet"),
     row("-tdmmap", Refused, "TDM circuits are not supported"),
     row("-plugin", Refused, "plugins are not supported"),
-    row("-rtp_echo", Refused, NO_MEDIA),
-    row("-mb", Refused, NO_MEDIA),
-    row("-rtp_payload", Refused, NO_MEDIA),
-    row("-rtp_threadtasks", Refused, NO_MEDIA),
-    row("-rtp_buffsize", Refused, NO_MEDIA),
-    row("-min_rtp_port", Refused, NO_MEDIA),
-    row("-max_rtp_port", Refused, NO_MEDIA),
+    row("-mb", Idle(1), "no effect: echoed packets may be as long as any datagram"),
+    row("-rtp_threadtasks", Idle(1), "no effect: a media thread takes all streams of its ports"),
+    row("-rtp_buffsize", Idle(1), "no effect: media sockets have 1 MiB in each direction"),
     row("-multihome", Refused, NO_SCTP),
     row("-heartbeat", Refused, NO_SCTP),
     row("-assocmaxret", Refused, NO_SCTP),
     row("-pathmaxret", Refused, NO_SCTP),
     row("-pmtu", Refused, NO_SCTP),
     row("-gracefulclose", Refused, NO_SCTP),
-    row("-tls_cert", Refused, "TLS is not supported yet"),
-    row("-tls_key", Refused, "TLS is not supported yet"),
-    row("-tls_ca", Refused, "TLS is not supported yet"),
-    row("-tls_crl", Refused, "TLS is not supported yet"),
+    row("-tls_crl", Refused, "revocation lists are not read"),
     row("--allow-public", Flag, "call hosts outside loopback and private ranges"),
     row("--workers", Value, "threads that run calls; default one per core"),
     row("--require", Value, "a threshold, such as 'failed == 0' or 'rtd1.p99 < 50ms'; may be repeated"),
     row("--json", Value, "write the results as JSON to this file"),
     row("--junit", Value, "write the verdict as JUnit XML to this file"),
+    row("--html", Value, "write a page with the verdict and charts to this file"),
     row("--help", Flag, "print this and end"),
 ];
 
@@ -211,6 +216,8 @@ Examples:
   offhook load 127.0.0.1:5070 -r 50 -m 500  call there, 50 a second, 500 in all
   offhook load 10.0.0.5 -sf register.xml -inf users.csv -m 1000
   offhook load -sd uac > mine.xml           start a scenario of your own
+  offhook load pbx.lan:5061 -t ln -tls_ca ca.pem -m 10
+  offhook load 10.0.0.5 -sn uac_pcap -m 20 --require 'mos.min > 4'
   offhook load 10.0.0.5 -m 100 --require 'failed == 0' --json result.json
 ";
 

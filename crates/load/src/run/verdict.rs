@@ -1,6 +1,7 @@
 //! The verdict: thresholds, and results that a build can read.
 
 use crate::{
+    media::{MediaTotals, Spread},
     scenario::Scenario,
     stats::{Counter, Durations, Stats},
 };
@@ -33,7 +34,25 @@ pub const METRICS: &[&str] = &[
     "setup.max",
     "length.mean",
     "length.p99",
+    "rtp_sent",
+    "rtp_received",
+    "rtp_lost",
+    "rtp_loss_percent",
+    "streams",
+    "mos.min",
+    "mos.mean",
+    "jitter.mean",
+    "jitter.max",
+    "level.min",
+    "level.mean",
+    "level.max",
 ];
+
+/// Whether a threshold asks about received media.
+pub fn is_about_media(text: &str) -> bool {
+    const WORDS: [&str; 6] = ["rtp_received", "rtp_lo", "streams", "mos.", "jitter.", "level."];
+    WORDS.iter().any(|word| text.trim_start().starts_with(word))
+}
 
 /// What a response time has: `rtd1.p99`.
 const STATISTICS: &[&str] = &["mean", "p50", "p95", "p99", "max"];
@@ -108,6 +127,7 @@ fn metric(name: &str, scenario: &Scenario, stats: &Stats, seconds: f64) -> f64 {
     let steps =
         |value: fn(&crate::stats::StepCounts) -> u64| stats.steps.iter().map(value).sum::<u64>() as f64;
     let (failed, good) = (count(Counter::FailedCalls), count(Counter::SuccessfulCalls));
+    let media = &stats.media;
     match name {
         "calls" => stats.created() as f64,
         "successful" => good,
@@ -119,6 +139,18 @@ fn metric(name: &str, scenario: &Scenario, stats: &Stats, seconds: f64) -> f64 {
         "warnings" => count(Counter::Warnings),
         "rate" => stats.created() as f64 / seconds.max(0.001),
         "peak" => stats.peak as f64,
+        "rtp_sent" => media.sent as f64,
+        "rtp_received" => media.received as f64,
+        "rtp_lost" => media.lost as f64,
+        "rtp_loss_percent" => media.loss_percent(),
+        "streams" => media.streams as f64,
+        "mos.min" => media.mos.min(),
+        "mos.mean" => media.mos.mean(),
+        "jitter.mean" => media.jitter_ms.mean(),
+        "jitter.max" => media.jitter_ms.max(),
+        "level.min" => media.level_dbm0.min(),
+        "level.mean" => media.level_dbm0.mean(),
+        "level.max" => media.level_dbm0.max(),
         _ => {
             let Some((what, part)) = name.rsplit_once('.') else { return 0.0 };
             let times = match what {
@@ -199,7 +231,7 @@ pub fn json(scenario: &Scenario, stats: &Stats, seconds: f64, judged: &[Judged],
         })
         .collect();
     format!(
-        "{{\n  \"scenario\": {},\n  \"seconds\": {seconds:.3},\n  \"exit_code\": {exit_code},\n  \"calls\": {{\"incoming\": {}, \"outgoing\": {}, \"successful\": {}, \"failed\": {}, \"peak\": {}}},\n  \"retransmissions\": {},\n  \"response_times\": {{{}}},\n  \"call_length\": {{{}}},\n  \"steps\": [\n    {}\n  ],\n  \"thresholds\": [{}]\n}}\n",
+        "{{\n  \"scenario\": {},\n  \"seconds\": {seconds:.3},\n  \"exit_code\": {exit_code},\n  \"calls\": {{\"incoming\": {}, \"outgoing\": {}, \"successful\": {}, \"failed\": {}, \"peak\": {}}},\n  \"retransmissions\": {},\n  \"response_times\": {{{}}},\n  \"call_length\": {{{}}},\n  \"media\": {{{}}},\n  \"steps\": [\n    {}\n  ],\n  \"thresholds\": [{}]\n}}\n",
         quote(&scenario.name),
         count(Counter::IncomingCalls),
         count(Counter::OutgoingCalls),
@@ -209,9 +241,34 @@ pub fn json(scenario: &Scenario, stats: &Stats, seconds: f64, judged: &[Judged],
         count(Counter::Retransmissions),
         rtds.join(", "),
         times("all", &stats.call_length),
+        media_json(&stats.media),
         steps.join(",\n    "),
         thresholds.join(", "),
     )
+}
+
+fn media_json(media: &MediaTotals) -> String {
+    let spread = |name: &str, spread: &Spread| {
+        let (min, mean, max) = (spread.min(), spread.mean(), spread.max());
+        format!("\"{name}\": {{\"min\": {min:.3}, \"mean\": {mean:.3}, \"max\": {max:.3}}}")
+    };
+    let counts = [
+        ("sent", media.sent),
+        ("sent_octets", media.sent_octets),
+        ("echoed", media.echoed),
+        ("received", media.received),
+        ("streams", media.streams),
+        ("expected", media.expected),
+        ("lost", media.lost),
+        ("late", media.late),
+        ("duplicates", media.duplicates),
+        ("unsent", media.unsent),
+    ];
+    let mut parts: Vec<String> = counts.iter().map(|(name, count)| format!("\"{name}\": {count}")).collect();
+    parts.push(spread("mos", &media.mos));
+    parts.push(spread("jitter_ms", &media.jitter_ms));
+    parts.push(spread("level_dbm0", &media.level_dbm0));
+    parts.join(", ")
 }
 
 fn quote(text: &str) -> String {
@@ -254,7 +311,8 @@ pub fn junit(scenario: &Scenario, stats: &Stats, seconds: f64, judged: &[Judged]
     text + "</testsuite>\n"
 }
 
-fn escape(text: &str) -> String {
+/// Text as HTML and XML take it.
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 

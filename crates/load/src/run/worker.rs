@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     call::{Now, Request, Shard, SocketId, Start, view::View},
+    media::engine::Engine,
     stats::{Counter, Stats},
 };
 
@@ -120,6 +121,8 @@ pub struct Worker {
     pub origin_unix_micros: i64,
     /// Whether it starts calls at all.
     pub is_caller: bool,
+    /// The media threads.
+    pub media: Option<Arc<Engine>>,
 }
 
 /// What changes from turn to turn.
@@ -280,6 +283,7 @@ impl Worker {
                 }
             }
             Input::Command(text) => shard.handle_command(now, text),
+            Input::Fault(error) => shard.note(now, error.to_string()),
             Input::Gone(socket, never_was) => {
                 if never_was {
                     shard.connection_failed(now, socket);
@@ -365,6 +369,11 @@ impl Worker {
                 Request::Command { text, .. } => {
                     if !self.sockets.send_command(&text) {
                         self.shard.count(Counter::Warnings, 1);
+                    }
+                }
+                Request::Media { call, command } => {
+                    if let Some(media) = &self.media {
+                        media.command(call, command);
                     }
                 }
                 other => lock(&self.window().requests).push(other),

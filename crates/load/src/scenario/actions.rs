@@ -3,8 +3,9 @@
 use super::{
     elements, ere,
     fault::{Fault, Place},
+    media,
     model::{
-        Action, Check, Compare, Comparison, Ereg, InternalCommand, Operand, Operation, Search,
+        Action, Check, Compare, Comparison, Ereg, InternalCommand, MediaAction, Operand, Operation, Search,
         SetDestination, Test, VerifyAuthentication,
     },
     read::{Attributes, Names},
@@ -40,11 +41,11 @@ const ACTIONS: &[&str] = &[
     "replace",
     "exec",
     "trim",
+    "rtp_echo",
 ];
 
 /// SIPp has these; here they are refused, with the reason.
-const UNSUPPORTED: &[(&str, &str)] =
-    &[("rtp_echo", "-rtp_echo echoes for the whole run"), ("setuserid", "-users gives each call its user")];
+const UNSUPPORTED: &[(&str, &str)] = &[("setuserid", "-users gives each call its user")];
 
 /// Reads one action.
 pub(super) fn action(element: &Element, names: &mut Names<'_>) -> Result<Action, Fault> {
@@ -99,7 +100,8 @@ pub(super) fn action(element: &Element, names: &mut Names<'_>) -> Result<Action,
             line: text(attributes, "line", names)?,
             value: text(attributes, "value", names)?,
         },
-        "exec" => exec(element, attributes, names)?,
+        "rtp_echo" => Action::Media(MediaAction::Echo(attributes.required_number("value")? != 0.0)),
+        "exec" => exec(attributes, names)?,
         other => {
             return Err(match UNSUPPORTED.iter().find(|(name, _)| *name == other) {
                 Some((_, reason)) => {
@@ -116,7 +118,7 @@ pub(super) fn action(element: &Element, names: &mut Names<'_>) -> Result<Action,
     Ok(action)
 }
 
-fn text(
+pub(super) fn text(
     attributes: &mut Attributes<'_>,
     name: &'static str,
     names: &mut Names<'_>,
@@ -272,16 +274,7 @@ fn time_of_day(attributes: &mut Attributes<'_>, names: &mut Names<'_>) -> Result
     }
 }
 
-fn exec(element: &Element, attributes: &mut Attributes<'_>, names: &mut Names<'_>) -> Result<Action, Fault> {
-    const MEDIA: &[&str] = &[
-        "play_pcap_audio",
-        "play_pcap_video",
-        "play_pcap_image",
-        "play_pcap_text",
-        "play_dtmf",
-        "rtp_stream",
-        "rtp_echo",
-    ];
+fn exec(attributes: &mut Attributes<'_>, names: &mut Names<'_>) -> Result<Action, Fault> {
     if let Some(command) = attributes.take("int_cmd") {
         const COMMANDS: [(&str, InternalCommand); 3] = [
             ("stop_call", InternalCommand::StopCall),
@@ -294,10 +287,8 @@ fn exec(element: &Element, attributes: &mut Attributes<'_>, names: &mut Names<'_
             Fault::unknown(command.place, "internal command", &command.value, &known)
         });
     }
-    let media = element.attributes.iter().find(|attribute| MEDIA.contains(&attribute.name.as_str()));
-    if let Some(attribute) = media {
-        let fault = Fault::new(attribute.place, format!("unsupported: <exec {}>", attribute.name));
-        return Err(fault.hint("media is not supported yet; see docs/reference/load-sipp.md"));
+    if let Some(media) = media::exec(attributes, names)? {
+        return Ok(Action::Media(media));
     }
     text(attributes, "command", names).map(Action::Execute)
 }

@@ -19,6 +19,7 @@ macro_rules! built_in {
 pub const ALL: &[BuiltIn] = built_in![
     "uac",
     "uas",
+    "uac_pcap",
     "regexp",
     "branchc",
     "branchs",

@@ -24,6 +24,8 @@ pub enum Keyword {
     MediaIpType,
     MediaPort(i64),
     AutoMediaPort(i64),
+    StreamAudioPort(i64),
+    StreamVideoPort(i64),
     Pid,
     SippVersion,
     /// A value given with `-key`.
@@ -114,6 +116,8 @@ const NAMES: &[&str] = &[
     "media_ip_type",
     "media_port",
     "auto_media_port",
+    "rtpstream_audio_port",
+    "rtpstream_video_port",
     "pid",
     "sipp_version",
     "file",
@@ -143,11 +147,6 @@ const NAMES: &[&str] = &[
 /// SIPp has these; here they are refused, with the reason.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("tdmmap", "maps of TDM circuits are not supported"),
-    (
-        "rtpstream_audio_port",
-        "use [media_port] or [auto_media_port]: streams of WAV files are not supported yet",
-    ),
-    ("rtpstream_video_port", "use [media_port] or [auto_media_port]: streams of video are not supported"),
     ("crypto", "encrypted media is not supported yet"),
     ("ueaescm", "encrypted media is not supported yet"),
 ];
@@ -237,6 +236,8 @@ fn plain(word: &str, place: Place) -> Result<Keyword, Fault> {
         "local_port" => Keyword::LocalPort(offset),
         "media_port" => Keyword::MediaPort(offset),
         "auto_media_port" => Keyword::AutoMediaPort(offset),
+        "rtpstream_audio_port" => Keyword::StreamAudioPort(offset),
+        "rtpstream_video_port" => Keyword::StreamVideoPort(offset),
         "len" => Keyword::Len(offset),
         "cseq" => Keyword::Cseq(offset),
         "branch" => Keyword::Branch(offset),

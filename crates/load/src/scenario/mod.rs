@@ -6,6 +6,7 @@ mod elements;
 pub mod ere;
 pub mod fault;
 pub mod keyword;
+mod media;
 pub mod model;
 pub mod pause;
 pub mod read;

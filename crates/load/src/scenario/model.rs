@@ -1,5 +1,7 @@
 //! A scenario as the interpreter walks it: names are numbers, texts are segments.
 
+use std::sync::Arc;
+
 use regex::bytes::Regex;
 
 use super::{
@@ -8,6 +10,7 @@ use super::{
     template::Template,
     variables::{VariableId, Variables},
 };
+use crate::media::{audio::Audio, clip::Clip, description::Kind};
 
 /// A scenario, read and checked.
 #[derive(Clone, Debug)]
@@ -60,6 +63,12 @@ impl Scenario {
         self.steps
             .iter()
             .any(|step| matches!(step.kind, StepKind::SendCommand { .. } | StepKind::ReceiveCommand { .. }))
+    }
+
+    /// Whether it sends or echoes media.
+    pub fn uses_media(&self) -> bool {
+        let actions = self.steps.iter().flat_map(|step| &step.actions);
+        actions.into_iter().any(|action| matches!(action, Action::Media(_)))
     }
 
     /// All pauses together at their longest, ms; `unset` is how long one without a length lasts.
@@ -306,6 +315,23 @@ pub enum Action {
     Execute(Template),
     /// `<exec int_cmd>`.
     Internal(InternalCommand),
+    /// `<exec play_pcap_audio>` and all others that are about media.
+    Media(MediaAction),
+}
+
+/// What is done with media.
+#[derive(Clone, Debug)]
+pub enum MediaAction {
+    /// `play_pcap_audio` and its like.
+    Play(Kind, Arc<Clip>),
+    /// `rtp_stream`: sound, and how often; `None` for ever.
+    Stream(Arc<Audio>, Option<u32>),
+    /// `rtp_stream="pause"`, `rtp_stream="resume"`.
+    Pause(bool),
+    /// `play_dtmf`.
+    Keys(Template),
+    /// `rtp_echo`.
+    Echo(bool),
 }
 
 /// `int_cmd`.

@@ -17,12 +17,25 @@ pub struct Known {
     pub files: Vec<String>,
     /// Reads a file that `[file]` names, or says why it cannot.
     pub read: fn(&str) -> Result<Vec<u8>, String>,
+    /// Reads a file with media that a scenario of this directory names.
+    pub read_media: fn(&str, &str) -> Result<Vec<u8>, String>,
+    /// Where the scenario is.
+    pub directory: String,
+    /// `-rtp_payload`: of streams that do not say theirs.
+    pub rtp_payload: u8,
 }
 
 impl Default for Known {
     fn default() -> Self {
         let read = |name: &str| Err(format!("{name} cannot be read here"));
-        Self { keys: Vec::new(), files: Vec::new(), read }
+        Self {
+            keys: Vec::new(),
+            files: Vec::new(),
+            read,
+            read_media: |_, name| Err(format!("{name} cannot be read here")),
+            directory: String::new(),
+            rtp_payload: 0,
+        }
     }
 }
 

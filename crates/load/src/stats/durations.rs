@@ -100,7 +100,7 @@ impl Durations {
         }
     }
 
-    /// Those since `earlier` was taken of the same.
+    /// Those since `earlier` was taken of the same. The longest is that of all: it is not known when it was.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             count: self.count - earlier.count,
@@ -108,7 +108,12 @@ impl Durations {
             sum_squares: (self.sum_squares - earlier.sum_squares).max(0.0),
             limits: self.limits.clone(),
             ranges: self.ranges.iter().zip(&earlier.ranges).map(|(now, then)| now - then).collect(),
-            buckets: Vec::new(),
+            buckets: self
+                .buckets
+                .iter()
+                .enumerate()
+                .map(|(at, count)| count - earlier.buckets.get(at).copied().unwrap_or(0))
+                .collect(),
             max_micros: self.max_micros,
         }
     }

@@ -7,7 +7,7 @@ pub mod screen;
 
 pub use durations::Durations;
 
-use crate::scenario::Scenario;
+use crate::{media::MediaTotals, scenario::Scenario};
 
 /// The counters, in the order of SIPp's statistics file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub struct Stats {
     pub peak: u64,
     /// When that was, ms.
     pub peak_at: u64,
+    /// Of the media threads.
+    pub media: MediaTotals,
 }
 
 impl Stats {
@@ -93,6 +95,7 @@ impl Stats {
             current: 0,
             peak: 0,
             peak_at: 0,
+            media: MediaTotals::default(),
         }
     }
 
@@ -177,5 +180,6 @@ impl Stats {
         // Shards peak at about the same time; the sum is the most there can have been.
         self.peak += other.peak;
         self.peak_at = self.peak_at.max(other.peak_at);
+        self.media.merge(&other.media);
     }
 }

@@ -161,6 +161,16 @@ pub fn statistics(scenario: &Scenario, before: &Stats, stats: &Stats, situation:
     }
     let length = stats.call_length.since(&before.call_length).mean();
     line("Call Length", report::clock(length), report::clock(stats.call_length.mean()));
+    let media = &stats.media;
+    if !media.is_empty() {
+        let loss = format!("{} ({:.2} %)", media.lost, media.loss_percent());
+        line("RTP sent / echoed", String::new(), format!("{} / {}", media.sent, media.echoed));
+        line("RTP received / lost", String::new(), format!("{} / {loss}", media.received));
+        line("RTP streams judged", String::new(), media.streams.to_string());
+        let score = format!("{:.2} / {:.2}", media.mos.min(), media.mos.mean());
+        line("  MOS least / mean", String::new(), score);
+        line("  Jitter most", String::new(), format!("{:.1} ms", media.jitter_ms.max()));
+    }
     for ((name, count), earlier) in scenario.counters.iter().zip(&stats.generic).zip(&before.generic) {
         line(&format!("Counter {name}"), (count - earlier).to_string(), count.to_string());
     }

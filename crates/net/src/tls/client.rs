@@ -92,6 +92,11 @@ impl ClientTls {
         Ok(Self { verifying: Arc::new(verifying), insecure: Arc::new(insecure) })
     }
 
+    /// For a TLS client that is driven elsewhere; `verify` as for a peer here.
+    pub fn config(&self, verify: bool) -> Arc<ClientConfig> {
+        Arc::clone(if verify { &self.verifying } else { &self.insecure })
+    }
+
     /// Shakes hands with the server at `ip`, which must prove to be `name` (or the address itself) unless `verify` is
     /// false. The name is sent as SNI.
     ///

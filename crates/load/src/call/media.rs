@@ -1,0 +1,124 @@
+//! Media of a call: what its descriptions say, and what its actions ask the media threads for.
+
+use offhook_rtp::telephone_event::EventCode;
+
+use super::{
+    outbox::Request,
+    shard::{Context, Core},
+    state::Call,
+    view,
+};
+use crate::{
+    media::{
+        Command,
+        description::{self, Kind},
+        mouth::Route,
+    },
+    reach,
+    scenario::model::{MediaAction, Recv},
+    stats::Counter,
+};
+
+/// The payload type of keys where no description names one: that of most phones.
+const EVENT_TYPE: u8 = 101;
+
+impl Core {
+    /// A message with a description was sent.
+    pub(super) fn described_ours(&mut self, context: Context<'_>, call: &mut Call) {
+        if !context.script.has_media {
+            return;
+        }
+        let Some(described) = description::read(view::body(&call.sent)) else { return };
+        call.media.get_or_insert_default().ours = described;
+        if context.plan.settings.judges_media {
+            for address in described.at.into_iter().flatten() {
+                self.media(call, Command::Listen { port: address.port(), echo: false });
+            }
+        }
+    }
+
+    /// One came in.
+    pub(super) fn described_theirs(
+        context: Context<'_>,
+        call: &mut Call,
+        view: &view::View<'_>,
+        recv: &Recv,
+    ) {
+        if context.script.has_media
+            && !recv.ignore_sdp
+            && let Some(described) = description::read(view.body())
+        {
+            call.media.get_or_insert_default().theirs = described;
+        }
+    }
+
+    fn media(&mut self, call: &mut Call, command: Command) {
+        call.media.get_or_insert_default().is_known = true;
+        self.out.requests.push(Request::Media { call: call.number, command });
+    }
+
+    /// Does an action.
+    pub(super) fn act_on_media(&mut self, context: Context<'_>, call: &mut Call, action: &MediaAction) {
+        let command = match action {
+            MediaAction::Play(kind, clip) => {
+                self.route(context, call, *kind).map(|route| Command::Play(*kind, clip.clone(), route))
+            }
+            MediaAction::Stream(audio, rounds) => self
+                .route(context, call, Kind::Audio)
+                .map(|route| Command::Stream(audio.clone(), *rounds, route)),
+            MediaAction::Pause(paused) => Some(Command::Pause(*paused)),
+            MediaAction::Echo(echo) => {
+                let port = self.port(context, call, Kind::Audio);
+                Some(Command::Listen { port, echo: *echo })
+            }
+            MediaAction::Keys(text) => {
+                let text = self.text_of(context, call, text);
+                let keys: Option<Vec<EventCode>> =
+                    text.iter().map(|letter| EventCode::from_digit(char::from(*letter))).collect();
+                match keys {
+                    None => {
+                        self.complain(context, "play_dtmf has keys that are none: 0 to 9, *, #, A to D are");
+                        None
+                    }
+                    Some(keys) => {
+                        let media = call.media.as_deref().copied().unwrap_or_default();
+                        let event_type = media.theirs.event_type.or(media.ours.event_type);
+                        self.route(context, call, Kind::Audio)
+                            .map(|route| Command::Press(keys, event_type.unwrap_or(EVENT_TYPE), route))
+                    }
+                }
+            }
+        };
+        if let Some(command) = command {
+            self.media(call, command);
+        }
+    }
+
+    /// The port of ours for a kind of media: the described one, else that of `-mp`.
+    fn port(&self, context: Context<'_>, call: &Call, kind: Kind) -> u16 {
+        let described = call.media.as_ref().and_then(|media| media.ours.at[kind as usize]);
+        described.map_or(context.plan.settings.media_port, |address| address.port())
+    }
+
+    fn route(&mut self, context: Context<'_>, call: &Call, kind: Kind) -> Option<Route> {
+        let theirs = call.media.as_ref().and_then(|media| media.theirs.at[kind as usize]);
+        let Some(to) = theirs else {
+            let what = format!("nobody has said where {} goes: it is not sent", kind.name());
+            self.complain(context, &what);
+            return None;
+        };
+        if !context.plan.settings.allow_public && !reach::is_ours(to.ip()) {
+            self.complain(
+                context,
+                "media would go outside private ranges: it is not sent without --allow-public",
+            );
+            return None;
+        }
+        Some(Route { from: self.port(context, call, kind), to })
+    }
+
+    pub(super) fn complain(&mut self, context: Context<'_>, what: &str) {
+        self.stats.add(Counter::Warnings, 1);
+        self.traces.error(context.now, || what.into());
+    }
+}

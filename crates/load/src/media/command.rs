@@ -1,0 +1,29 @@
+//! What calls want of the media threads.
+
+use std::sync::Arc;
+
+use offhook_rtp::telephone_event::EventCode;
+
+use super::{audio::Audio, clip::Clip, description::Kind, mouth::Route};
+
+/// What calls want.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Play a capture.
+    Play(Kind, Arc<Clip>, Route),
+    /// Stream sound, so many times; `None` for ever.
+    Stream(Arc<Audio>, Option<u32>, Route),
+    /// Hold the sound, or go on with it.
+    Pause(bool),
+    /// Send keys, as this payload type.
+    Press(Vec<EventCode>, u8, Route),
+    /// Judge, or echo, what comes to this port of the call's.
+    Listen {
+        /// The port.
+        port: u16,
+        /// Whether packets go back.
+        echo: bool,
+    },
+    /// The call is over.
+    End,
+}

@@ -1,0 +1,64 @@
+//! The media threads of a run: whether there are any, and on which ports.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use offhook_net::Clock;
+
+use super::{Refusal, options::Options, verdict};
+use crate::{
+    call::Settings,
+    media::{Command, engine::Engine},
+    scenario::Scenario,
+};
+
+/// Ports that are tried from the default on when `-mp` is not given.
+const PORTS_TRIED: u16 = 10_000;
+/// From the port for audio to the one for video.
+const VIDEO_OFFSET: u16 = 2;
+/// The call that has what belongs to the whole run.
+const NO_CALL: u64 = 0;
+
+/// Completes the settings, if media is sent, echoed or judged. Returns whether it is.
+pub fn settle(options: &Options, scenarios: &[&Scenario], settings: &mut Settings) -> Result<bool, Refusal> {
+    settings.judges_media = options.require.iter().any(|text| verdict::is_about_media(text));
+    settings.rtp_ports = options.rtp_ports;
+    settings.allow_public = options.allow_public;
+    let any =
+        settings.judges_media || options.rtp_echo || scenarios.iter().any(|scenario| scenario.uses_media());
+    if any && options.media.1.is_none() {
+        let ip = bind_ip(settings.media_ip);
+        let first = settings.media_port;
+        let is_free = |port: u16| {
+            [port, port + VIDEO_OFFSET].iter().all(|&port| UdpSocket::bind(SocketAddr::new(ip, port)).is_ok())
+        };
+        let found = (first..first + PORTS_TRIED).step_by(4).find(|port| is_free(*port));
+        settings.media_port = found
+            .ok_or_else(|| Refusal::bind("no free port for media was found\nhint: give one with -mp"))?;
+    }
+    Ok(any)
+}
+
+/// Loopback is bound as it is; for others packets are taken at all addresses, as SIPp does.
+fn bind_ip(ip: IpAddr) -> IpAddr {
+    match ip {
+        ip if ip.is_loopback() => ip,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Starts the threads.
+pub fn start(options: &Options, settings: &Settings, clock: Clock) -> Result<Engine, Refusal> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| Refusal::fatal(format!("no randomness: {error}")))?;
+    let count = options.workers.unwrap_or(cores);
+    let engine = Engine::start(count, bind_ip(settings.media_ip), clock, seed)
+        .map_err(|error| Refusal::fatal(format!("cannot start the media threads: {error}")))?;
+    if options.rtp_echo {
+        for port in [settings.media_port, settings.media_port.saturating_add(VIDEO_OFFSET)] {
+            engine.command(NO_CALL, Command::Listen { port, echo: true });
+        }
+    }
+    Ok(engine)
+}
