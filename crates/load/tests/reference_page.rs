@@ -258,7 +258,7 @@ const ACTIONS: &[Row] = &[
     row(
         "exec rtp_stream",
         Better,
-        "`FILE,ROUNDS,TYPE`, pause, resume; WAV files (16 bits or G.711, 8000 Hz or a multiple) become types 0 and 8, other files are payload of types 0, 8, 9, 18, 98",
+        "`FILE,ROUNDS,TYPE`, pause, resume; WAV files (16 bits or G.711; 8, 16, 32 or 48 kHz) become types 0, 8 and 9 (G.722), other files are payload of types 0, 8, 9, 18, 98",
         "<exec rtp_stream=\"a.wav,-1,8\"/>",
     ),
     row(

@@ -1,6 +1,6 @@
 //! Sound to send: WAV files and raw payload, cut into packets once for all calls.
 
-use offhook_codec::G711;
+use offhook_codec::{G711, G722Encoder, Resampler};
 
 /// How a payload type is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +13,51 @@ pub struct Packing {
     pub ticks: u32,
     /// Time from one packet to the next.
     pub ms: u64,
-    /// The law, if samples can be packed into it.
-    pub law: Option<G711>,
+    /// How samples become payload; `None`: only a file of payload can be sent.
+    pub coding: Option<Coding>,
+}
+
+/// A codec that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// One octet for a sample at 8 kHz.
+    Law(G711),
+    /// One octet for two samples at 16 kHz.
+    G722,
+}
+
+impl Coding {
+    const fn rate(self) -> u32 {
+        match self {
+            Self::Law(_) => 8000,
+            Self::G722 => 16_000,
+        }
+    }
+
+    const fn samples_per_octet(self) -> usize {
+        match self {
+            Self::Law(_) => 1,
+            Self::G722 => 2,
+        }
+    }
+
+    fn encode(self, samples: &[i16]) -> Vec<u8> {
+        let mut octets = vec![0; samples.len() / self.samples_per_octet()];
+        match self {
+            Self::Law(law) => law.encode(samples, &mut octets),
+            Self::G722 => G722Encoder::default().encode(samples, &mut octets),
+        };
+        octets
+    }
 }
 
 /// The payload types that SIPp's `rtp_stream` knows, by number.
 const PACKINGS: [Packing; 5] = [
-    Packing { payload_type: 0, bytes: 160, ticks: 160, ms: 20, law: Some(G711::MuLaw) },
-    Packing { payload_type: 8, bytes: 160, ticks: 160, ms: 20, law: Some(G711::ALaw) },
-    Packing { payload_type: 9, bytes: 160, ticks: 160, ms: 20, law: None },
-    Packing { payload_type: 18, bytes: 20, ticks: 160, ms: 20, law: None },
-    Packing { payload_type: 98, bytes: 50, ticks: 240, ms: 30, law: None },
+    Packing { payload_type: 0, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::Law(G711::MuLaw)) },
+    Packing { payload_type: 8, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::Law(G711::ALaw)) },
+    Packing { payload_type: 9, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::G722) },
+    Packing { payload_type: 18, bytes: 20, ticks: 160, ms: 20, coding: None },
+    Packing { payload_type: 98, bytes: 50, ticks: 240, ms: 30, coding: None },
 ];
 
 impl Packing {
@@ -61,8 +95,11 @@ impl Audio {
         if payload.is_empty() {
             return Err("there is no sound in it".into());
         }
-        // The last packet is as long as the others: filled up with silence.
-        let silence = packing.law.map_or(0, G711::silence);
+        // The last packet is as long as the others.
+        let silence = match packing.coding {
+            Some(Coding::Law(law)) => law.silence(),
+            _ => 0,
+        };
         payload.resize(payload.len().next_multiple_of(packing.bytes), silence);
         Ok(Self { packing, payload })
     }
@@ -129,9 +166,9 @@ const MULAW: u16 = 7;
 impl Wav<'_> {
     /// Its sound as payload of this type.
     fn payload(&self, packing: Packing) -> Result<Vec<u8>, String> {
-        let law = packing.law.ok_or_else(|| {
+        let coding = packing.coding.ok_or_else(|| {
             let number = packing.payload_type;
-            format!("WAV files go into payload types 0 and 8; for {number} give a file of raw payload")
+            format!("WAV files go into payload types 0, 8 and 9; for {number} give a file of raw payload")
         })?;
         let own = match self.format {
             ALAW => Some(G711::ALaw),
@@ -143,22 +180,25 @@ impl Wav<'_> {
             None => self.data.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect(),
         };
         let mono: Vec<i16> = samples.iter().step_by(usize::from(self.channels)).copied().collect();
-        Ok(resample(&mono, self.rate)?.iter().map(|sample| law.encode_sample(*sample)).collect())
+        let mut samples = resample(&mono, self.rate, coding.rate())?;
+        let packet = packing.bytes * coding.samples_per_octet();
+        samples.resize(samples.len().next_multiple_of(packet), 0);
+        Ok(coding.encode(&samples))
     }
 }
 
-/// To 8000 samples a second. Rates that are a multiple are averaged down, which is enough of a filter for a test signal.
-fn resample(samples: &[i16], rate: u32) -> Result<Vec<i16>, String> {
-    const RATE: u32 = 8000;
-    if rate < RATE || !rate.is_multiple_of(RATE) {
-        return Err(format!("a WAV file of {rate} samples a second; 8000 or a multiple of it is read"));
+fn resample(samples: &[i16], from: u32, to: u32) -> Result<Vec<i16>, String> {
+    if from == to {
+        return Ok(samples.to_vec());
     }
-    let group = (rate / RATE) as usize;
-    let mean = |group: &[i16]| {
-        let sum: i64 = group.iter().map(|sample| i64::from(*sample)).sum();
-        (sum / group.len() as i64) as i16
-    };
-    Ok(samples.chunks(group).map(mean).collect())
+    let mut resampler = Resampler::new(from, to).ok_or_else(|| {
+        format!("a WAV file of {from} samples a second; 8000, 16000, 32000 and 48000 are read")
+    })?;
+    let mut output = Vec::new();
+    for block in samples.chunks(from as usize / 50) {
+        resampler.process(block, &mut output);
+    }
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -185,13 +225,43 @@ mod tests {
     fn samples_become_payload_in_whole_packets() {
         let samples: Vec<u8> =
             [1000_i16, 1000, -1000, -1000].iter().flat_map(|one| one.to_le_bytes()).collect();
-        let audio = Audio::read(&wav_file(1, 1, 16_000, 16, &samples), packing(0)).expect("it reads");
+        let audio = Audio::read(&wav_file(1, 1, 8000, 16, &samples), packing(0)).expect("it reads");
         let mut wanted = [G711::MuLaw.silence(); 160];
-        wanted[0] = G711::MuLaw.encode_sample(1000);
-        wanted[1] = G711::MuLaw.encode_sample(-1000);
+        wanted[..2].fill(G711::MuLaw.encode_sample(1000));
+        wanted[2..4].fill(G711::MuLaw.encode_sample(-1000));
         assert_eq!((audio.packets(), audio.packet(0)), (1, &wanted[..]));
         let law = Audio::read(&wav_file(6, 2, 8000, 8, &[0xd5, 1, 0xd5, 2]), packing(8)).expect("it reads");
         assert_eq!(law.packet(0)[..3], [0xd5, 0xd5, G711::ALaw.silence()]);
+    }
+
+    #[test]
+    fn sound_of_any_usual_rate_keeps_its_length_and_loudness() {
+        let amplitude = 8000.0;
+        for rate in [8000_u32, 16_000, 32_000, 48_000] {
+            let wave =
+                |at: u32| (f64::from(at) * 440.0 * std::f64::consts::TAU / f64::from(rate)).sin() * amplitude;
+            let samples: Vec<u8> = (0..rate).flat_map(|at| (wave(at) as i16).to_le_bytes()).collect();
+            let file = wav_file(1, 1, rate, 16, &samples);
+            for payload_type in [0, 9] {
+                let audio = Audio::read(&file, packing(payload_type)).expect("it reads");
+                assert_eq!(audio.packets(), 50, "{rate} as {payload_type}");
+                let mut heard = [0; 320];
+                let count = match payload_type {
+                    0 => G711::MuLaw.decode(audio.packet(25), &mut heard),
+                    _ => {
+                        let mut decoder = offhook_codec::G722Decoder::default();
+                        for index in 20..25 {
+                            decoder.decode(audio.packet(index), &mut heard);
+                        }
+                        decoder.decode(audio.packet(25), &mut heard)
+                    }
+                };
+                let power =
+                    heard[..count].iter().map(|one| f64::from(*one).powi(2)).sum::<f64>() / count as f64;
+                let loss_db = 10.0 * (amplitude * amplitude / 2.0 / power).log10();
+                assert!(loss_db.abs() < 1.0, "{rate} as {payload_type}: {loss_db} dB");
+            }
+        }
     }
 
     #[test]
@@ -201,7 +271,7 @@ mod tests {
         for (file, packing, word) in [
             (wav_file(1, 1, 44_100, 16, &[0; 4]), packing(0), "44100"),
             (wav_file(1, 1, 8000, 24, &[0; 4]), packing(0), "24 bits"),
-            (wav_file(1, 1, 8000, 16, &[0; 4]), packing(9), "raw payload"),
+            (wav_file(1, 1, 8000, 16, &[0; 4]), packing(18), "raw payload"),
             (b"RIFF....WAVE".to_vec(), packing(0), "no sound"),
             (Vec::new(), packing(0), "no sound"),
         ] {

@@ -1,5 +1,6 @@
 //! A capture that calls play: packets with their times, shared by all of them.
 
+use offhook_codec::G711;
 use offhook_rtp::{
     rtp::{FixedHeader, PacketWriter, PayloadType, SequenceNumber, Ssrc, Timestamp},
     telephone_event::{EventCode, TelephoneEvent},
@@ -78,16 +79,14 @@ fn packet(index: u64, header: (bool, u8, u32), payload: &[u8]) -> Box<[u8]> {
 
 fn tone() -> Vec<ClipPacket> {
     const PACKETS: u64 = 400;
-    let Some((packing, law)) = Packing::of(8).and_then(|packing| Some((packing, packing.law?))) else {
-        return Vec::new();
-    };
+    let Some(packing) = Packing::of(8) else { return Vec::new() };
     let sines = [(440.0, offhook_codec::Dbm0(-13.0))];
     let Some(mut generator) = offhook_codec::ToneGenerator::new(8000, &sines) else { return Vec::new() };
     let mut samples = vec![0; packing.bytes];
     let mut payload = vec![0; packing.bytes];
     let one = |index: u64| {
         generator.fill(&mut samples);
-        law.encode(&samples, &mut payload);
+        G711::ALaw.encode(&samples, &mut payload);
         let header = (index == 0, packing.payload_type, packing.ticks * index as u32);
         ClipPacket { at_ms: index * packing.ms, is_control: false, bytes: packet(index, header, &payload) }
     };
