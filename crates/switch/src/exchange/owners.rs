@@ -1,9 +1,8 @@
 //! Who owns what: from a transaction, a tag or a media endpoint to the call it belongs to.
 
-use std::collections::HashMap;
-
 use offhook_base::Random;
 use offhook_sip::transaction::{ClientKey, ServerKey};
+use rustc_hash::FxHashMap;
 
 use super::event::AskId;
 use crate::media::EndpointId;
@@ -85,14 +84,14 @@ pub struct ClientOwner {
     pub purpose: ClientUse,
 }
 
-/// The tables.
+/// The tables. What is entered is numbered or made at random by us, so nobody can crowd a bucket: the hash may be quick.
 #[derive(Debug, Default)]
 pub struct Owners {
-    clients: HashMap<ClientKey, ClientOwner>,
-    invites: HashMap<ServerKey, CallKey>,
-    tags: HashMap<LocalTag, DialogEnd>,
-    endpoints: HashMap<EndpointId, (CallKey, LegIndex)>,
-    asks: HashMap<AskId, CallKey>,
+    clients: FxHashMap<ClientKey, ClientOwner>,
+    invites: FxHashMap<ServerKey, CallKey>,
+    tags: FxHashMap<LocalTag, DialogEnd>,
+    endpoints: FxHashMap<EndpointId, (CallKey, LegIndex)>,
+    asks: FxHashMap<AskId, CallKey>,
     last_endpoint: u64,
     last_ask: u64,
 }
