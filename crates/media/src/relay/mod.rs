@@ -139,6 +139,8 @@ impl Relay {
         });
         let Some(endpoint) = &mut self.slots[slot] else { return Vec::new() };
         let wanted = streams.min(STREAMS_MAX).max(endpoint.streams.len());
+        // Just as many: room for growth would take more than the one stream that most endpoints ever have.
+        endpoint.streams.reserve_exact(wanted - endpoint.streams.len());
         endpoint.streams.resize_with(wanted, Stream::default);
         (0..wanted)
             .map(|stream| [Component::Rtp, Component::Rtcp].map(|half| PortId::new(slot, stream, half)))

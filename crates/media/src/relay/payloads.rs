@@ -46,6 +46,9 @@ impl Payloads {
     pub fn negotiate(&mut self, names: &[PayloadName]) {
         self.settle();
         self.index = [UNKNOWN; 128];
+        let known = |name: &PayloadName| self.list.iter().any(|payload| payload.name == *name);
+        let unknown = names.iter().filter(|name| !known(name)).count();
+        self.list.reserve_exact(unknown.min(PAYLOADS_MAX - self.list.len()));
         for name in names {
             let Some(place) = self.index.get_mut(usize::from(name.payload_type)) else { continue };
             let known = self.list.iter().position(|payload| payload.name == *name);
