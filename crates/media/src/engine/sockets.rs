@@ -25,24 +25,44 @@ pub struct BoundPair {
     pub rtcp: UdpSocket,
 }
 
+/// Why no pair could be bound.
+pub enum BindError {
+    /// The process may open no more files.
+    Descriptors,
+    /// Anything else.
+    Open(OpenError),
+}
+
+impl From<BindError> for OpenError {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Descriptors => Self::Unbindable,
+            BindError::Open(error) => error,
+        }
+    }
+}
+
 /// Draws pairs until one can be bound on `local`. Pairs that others hold go to rest in the pool.
-pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> Result<BoundPair, OpenError> {
+pub fn bind_pair(pool: &mut PortPool, local: IpAddr, dscp: u8, now: Instant) -> Result<BoundPair, BindError> {
     for _ in 0..BIND_ATTEMPTS_MAX {
-        let pair = pool.take(now).ok_or(OpenError::Exhausted)?;
+        let pair = pool.take(now).ok_or(BindError::Open(OpenError::Exhausted))?;
         let sockets = bind(local, pair.rtp, dscp).and_then(|rtp| Ok((rtp, bind(local, pair.rtcp(), dscp)?)));
         match sockets {
             Ok((rtp, rtcp)) => return Ok(BoundPair { pair, local, rtp, rtcp }),
             Err(error) => {
                 pool.give_back(pair, now);
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                    return Err(BindError::Descriptors);
+                }
                 if error.kind() != io::ErrorKind::AddrInUse {
-                    // Not of this host, or no descriptors left: another port would fare no better.
+                    // Not of this host: another port would fare no better.
                     tracing::debug!(%error, "cannot bind a media port");
-                    return Err(OpenError::Unbindable);
+                    return Err(BindError::Open(OpenError::Unbindable));
                 }
             }
         }
     }
-    Err(OpenError::Exhausted)
+    Err(BindError::Open(OpenError::Exhausted))
 }
 
 /// A second socket on the port of `rtp`, connected to `peer`: the kernel finds it before the first for what comes from there,

@@ -204,6 +204,19 @@ impl PortTable {
         }
     }
 
+    /// Closes all direct ways for good, so that their descriptors can be used for ports; whether there were any. A stream
+    /// whose peer moves may get one again.
+    pub fn close_direct_ways(&mut self) -> bool {
+        let mut any = false;
+        for pair in self.slots.iter_mut().flat_map(|slot| slot.first.iter_mut().chain(&mut slot.others)) {
+            if let Direct::Open(_, peer) = pair.direct {
+                pair.direct = Direct::Watching(Some(peer), DIRECT_AFTER_PACKETS);
+                any = true;
+            }
+        }
+        any
+    }
+
     /// True unless the socket is a direct way.
     pub fn hears_everybody(&self, token: Token) -> bool {
         let pair = self.pair(token.place());

@@ -14,7 +14,7 @@ use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STR
 use super::{
     MediaConfig, Order,
     epoll::{Epoll, metronome, set_period},
-    sockets::{BoundPair, bind_again, bind_pair},
+    sockets::{BindError, BoundPair, bind_again, bind_pair},
     stopwatch::Stopwatch,
     table::{PortTable, Token},
 };
@@ -323,7 +323,7 @@ impl Worker {
         let has = self.relay.stream_count(endpoint);
         let mut bound: Vec<BoundPair> = Vec::new();
         for _ in has..streams {
-            match bind_pair(&mut self.pool, local, self.config.dscp, now) {
+            match self.bind(local, now) {
                 Ok(pair) => bound.push(pair),
                 Err(error) => {
                     bound.iter().for_each(|bound| self.pool.give_back(bound.pair, now));
@@ -363,6 +363,16 @@ impl Worker {
             self.table.install(places, bound, &self.epoll);
         }
         Ok(())
+    }
+
+    /// Connected sockets are a comfort: they go where they stand in the way of a call.
+    fn bind(&mut self, local: IpAddr, now: Instant) -> Result<BoundPair, OpenError> {
+        let dscp = self.config.dscp;
+        let mut bound = bind_pair(&mut self.pool, local, dscp, now);
+        if matches!(bound, Err(BindError::Descriptors)) && self.table.close_direct_ways() {
+            bound = bind_pair(&mut self.pool, local, dscp, now);
+        }
+        Ok(bound?)
     }
 
     fn close(&mut self, endpoint: EndpointId, now: Instant) {
