@@ -34,6 +34,8 @@ fn talk(codecs: [&str; 2]) {
     bert.wait_to_hear(ANNA_HZ, ENOUGH);
     anna.command("hangup", "");
     bert.wait_for("CALL_CLOSED");
+    let told = node.log().matches("leg transcoded").count();
+    assert_eq!(told, if codecs[0] == codecs[1] { 0 } else { 2 }, "{}", node.log());
     let record = node.record();
     let name = |codec: &str| codec.split('/').next().unwrap_or_default().to_owned();
     for (leg, other) in [(0, 1), (1, 0)] {

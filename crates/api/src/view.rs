@@ -292,6 +292,9 @@ pub(crate) fn event(fact: &Fact, sight: Sight) -> (&'static str, Value) {
         What::CallAnswered { call, leg } => ("call_answered", json!({ "call": call, "leg": leg })),
         What::LegHeld { call, leg } => ("leg_held", json!({ "call": call, "leg": leg })),
         What::LegResumed { call, leg } => ("leg_resumed", json!({ "call": call, "leg": leg })),
+        What::LegTranscoded { call, leg, from, to, why } => {
+            ("leg_transcoded", json!({ "call": call, "leg": leg, "from": from, "to": to, "why": why }))
+        }
         What::LegEnded { call, leg, status } => {
             ("leg_ended", json!({ "call": call, "leg": leg, "status": status }))
         }

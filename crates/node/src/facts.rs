@@ -83,6 +83,9 @@ impl FactSink {
                 tracing::info!(call_id = %call, %tenant, %caller, %callee, "call started");
             }
             What::CallAnswered { call, leg } => tracing::info!(call_id = %call, leg, "call answered"),
+            What::LegTranscoded { call, leg, from, to, why } => {
+                tracing::info!(call_id = %call, leg, from, to, ?why, "leg transcoded");
+            }
             What::Bound(_) | What::Unbound { .. } => self.bindings.offer(&fact.what),
             What::Refused { why, source } if self.unmasked => {
                 tracing::debug!(?why, source = %source.disclose(Purpose::Operation), "refused");

@@ -85,6 +85,19 @@ pub enum What {
         /// The leg that held.
         leg: u16,
     },
+    /// The legs of a call share no codec: what this one says is recoded for the other from now on.
+    LegTranscoded {
+        /// Which call.
+        call: CallId,
+        /// Which leg.
+        leg: u16,
+        /// The codec that it speaks.
+        from: &'static str,
+        /// The codec that the other one hears.
+        to: &'static str,
+        /// How it came to this.
+        why: TranscodeReason,
+    },
     /// A leg is over.
     LegEnded {
         /// Which call.
@@ -121,6 +134,16 @@ pub enum What {
         /// Where it came from.
         source: Personal<std::net::SocketAddr>,
     },
+}
+
+/// Why two legs speak codecs that the other does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TranscodeReason {
+    /// The called side refused the caller's codecs with 488, and took one that the node offered besides.
+    Refused,
+    /// The node's codecs were in the first offer, as the settings want it, and the called side took one of them.
+    Offered,
 }
 
 /// Why a binding is gone.

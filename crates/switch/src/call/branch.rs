@@ -14,6 +14,7 @@ use super::{
     CALLER, Call, LegState,
     body::{self, Description},
     start::allows_update,
+    transcode,
 };
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
@@ -182,7 +183,7 @@ impl Call {
         }
         self.tell_progress(services, index, response, now);
         if is_heard {
-            self.join_media(services, CALLER, index);
+            self.join_media(services, [CALLER, index], now);
         }
     }
 
@@ -207,12 +208,15 @@ impl Call {
     }
 
     /// Tells the engine what both legs have agreed on and joins them.
-    pub(super) fn join_media(&mut self, services: &mut Services, left: LegIndex, right: LegIndex) {
+    pub(super) fn join_media(&mut self, services: &mut Services, [left, right]: [LegIndex; 2], now: Moment) {
         let (a, b) = (&self.legs[usize::from(left)].session, &self.legs[usize::from(right)].session);
         let (Some(a_endpoint), Some(b_endpoint)) = (a.endpoint(), b.endpoint()) else { return };
-        services.media(MediaCommand::Configure { endpoint: a_endpoint, streams: a.stream_configs(b) });
-        services.media(MediaCommand::Configure { endpoint: b_endpoint, streams: b.stream_configs(a) });
+        let (a, b) = (a.stream_configs(b), b.stream_configs(a));
+        let codecs = transcode::recoded(&a, &b);
+        services.media(MediaCommand::Configure { endpoint: a_endpoint, streams: a });
+        services.media(MediaCommand::Configure { endpoint: b_endpoint, streams: b });
         services.media(MediaCommand::Bridge { left: a_endpoint, right: b_endpoint });
+        self.note_transcoding(services, [left, right], codecs, now);
     }
 
     fn send_prack(&mut self, services: &mut Services, index: LegIndex, rseq: u32, now: Moment) {

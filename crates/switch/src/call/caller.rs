@@ -255,7 +255,7 @@ impl Call {
             {
                 self.leg(CALLER).session.accept(offer);
             }
-            self.join_media(services, CALLER, callee);
+            self.join_media(services, [CALLER, callee], now);
         }
     }
 
@@ -300,7 +300,7 @@ impl Call {
                 let text = self.describe_late_answer(services, leg, other, &answer);
                 self.leg(leg).session.accept(answer);
                 self.send_ack(services, other, Some(&text));
-                self.join_media(services, leg, other);
+                self.join_media(services, [leg, other], now);
             }
             _ => {
                 self.send_ack(services, other, None);

@@ -83,6 +83,8 @@ pub struct Leg {
     pub allows_update: bool,
     /// It holds the other side.
     pub holds: bool,
+    /// The codec that its sound is recoded to, as was told last.
+    pub recoded_to: Option<&'static str>,
     /// It has acknowledged a 2xx of ours.
     pub acknowledged: bool,
     /// The Reason of the BYE that waits for its ACK.
@@ -186,6 +188,7 @@ impl Leg {
             invite_cseq: 1,
             allows_update: false,
             holds: false,
+            recoded_to: None,
             acknowledged: false,
             farewell: None,
             hanging_up: false,

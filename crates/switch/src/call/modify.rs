@@ -302,7 +302,7 @@ impl Call {
             modify.step = Step::AwaitingAck;
         } else if let Some(Modify { offer: Some(offer), .. }) = self.modify.take() {
             self.leg(from).session.accept(offer);
-            self.join_media(services, from, index);
+            self.join_media(services, [from, index], now);
             self.note_hold(services, now);
         }
         self.accept_offer(services, from, &pending, flow, Some(&text), now);
@@ -511,7 +511,7 @@ impl Call {
         let text = self.describe_late_answer(services, leg, other, &answer);
         self.leg(leg).session.accept(answer);
         self.send_ack(services, other, Some(&text));
-        self.join_media(services, leg, other);
+        self.join_media(services, [leg, other], now);
         self.note_hold(services, now);
     }
 

@@ -40,12 +40,12 @@ impl Call {
 
     /// A phone may take a new key whenever it answers (RFC 4568 §7.1.4): where its encryption ends here, that goes no
     /// further than the media engine.
-    fn note_new_keys(&mut self, services: &mut Services, index: LegIndex, response: &Response) {
+    fn note_new_keys(&mut self, services: &mut Services, index: LegIndex, response: &Response, now: Moment) {
         let Description::Sdp(answer) = body::description(response.headers(), response.body()) else { return };
         if let Some(other) = self.other(index)
             && self.leg(index).session.rekeyed(&answer)
         {
-            self.join_media(services, index, other);
+            self.join_media(services, [index, other], now);
         }
     }
 
@@ -79,7 +79,7 @@ impl Call {
                 if is_invite {
                     self.send_ack(services, index, None);
                 }
-                self.note_new_keys(services, index, response);
+                self.note_new_keys(services, index, response, now);
             }
             _ if matches!(status.as_u16(), 408 | 481) => {
                 let by = self.party(index);

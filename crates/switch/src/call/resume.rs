@@ -196,7 +196,7 @@ impl Call {
             Stage::Established { callee, .. } => {
                 self.take_up_media(services, now);
                 self.take_up_invites(services, form, now);
-                self.join_media(services, CALLER, callee);
+                self.join_media(services, [CALLER, callee], now);
                 self.await_connections(services, now);
                 if too_late.is_some() {
                     let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -4,10 +4,17 @@
 //! speaks behind the caller's. What it then picks is not shown to the caller: the answer names the caller's first codec that
 //! the node speaks, and the engine recodes between the two. Where the sides do share a codec nothing is recoded.
 
+use offhook_base::Moment;
 use offhook_codec::{OpusWishes, VoiceCodec};
 use offhook_sdp::{Codec, Format, FormatsPlan, MediaDescription, MediaKind, PayloadType, SessionDescription};
 
-use crate::media::{EventsConfig, VoiceConfig};
+use super::Call;
+use crate::{
+    exchange::{owners::LegIndex, services::Services},
+    fact::{TranscodeReason, What},
+    media::{EventsConfig, StreamConfig, VoiceConfig},
+    settings::Transcoding,
+};
 
 /// What the node offers beside the caller's codecs, the best sounding first.
 const OFFERED: [VoiceCodec; 4] = [VoiceCodec::Opus, VoiceCodec::G722, VoiceCodec::Pcma, VoiceCodec::Pcmu];
@@ -161,6 +168,40 @@ pub fn voice(
         events,
         comfort_noise: has_noise(theirs) && has_noise(ours),
     })
+}
+
+/// The codecs of two legs whose streams are configured like this, where the first stream that both recode has them.
+pub fn recoded(left: &[StreamConfig], right: &[StreamConfig]) -> Option<[&'static str; 2]> {
+    let name = |config: &StreamConfig| config.voice.as_ref().map(|voice| voice.codec.name());
+    left.iter().zip(right).find_map(|(left, right)| Some([name(left)?, name(right)?]))
+}
+
+impl Call {
+    /// Tells that two legs are recoded to each other's codecs, where that is new.
+    pub(super) fn note_transcoding(
+        &mut self,
+        services: &mut Services,
+        legs: [LegIndex; 2],
+        codecs: Option<[&'static str; 2]>,
+        now: Moment,
+    ) {
+        let why = match services.settings.transcoding {
+            Transcoding::Always => TranscodeReason::Offered,
+            Transcoding::OnRefusal | Transcoding::Never => TranscodeReason::Refused,
+        };
+        for (at, index) in legs.into_iter().enumerate() {
+            let leg = &mut self.legs[usize::from(index)];
+            let to = codecs.map(|codecs| codecs[1 - at]);
+            if std::mem::replace(&mut leg.recoded_to, to) == to {
+                continue;
+            }
+            let leg = leg.index;
+            if let (Some(call), Some([left, right])) = (self.id(), codecs) {
+                let [from, to] = if at == 0 { [left, right] } else { [right, left] };
+                services.fact(What::LegTranscoded { call, leg, from, to, why }, now);
+            }
+        }
+    }
 }
 
 /// RFC 7587 §6.1.
