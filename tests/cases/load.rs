@@ -153,9 +153,11 @@ fn a_run_is_told_as_json_junit_and_html() {
     let file = |name: &str| directory.path().join(name).display().to_string();
     let (remote, json, junit, html) =
         (format!("127.0.0.1:{port}"), file("json"), file("junit"), file("html"));
+    let screens = file("screens");
     let arguments = [
-        [&*remote, "-i", "127.0.0.1", "-r", "5", "-m", "12", "-nostdin", "--require", "failed == 0"],
-        ["--require", "setup.max < 1us", "--json", &json, "--junit", &junit, "--html", &html, "-d", "10"],
+        &[&*remote, "-i", "127.0.0.1", "-r", "5", "-m", "12", "-nostdin", "--require", "failed == 0"][..],
+        &["-trace_screen", "-screen_file", &screens, "-rp", "1000"],
+        &["--require", "setup.max < 1us", "--json", &json, "--junit", &junit, "--html", &html, "-d", "10"],
     ];
     let (code, said) = load(&arguments.concat());
     assert!(code == Some(1) && said.contains("does not hold: setup.max < 1us"), "{said}");
@@ -164,6 +166,10 @@ fn a_run_is_told_as_json_junit_and_html() {
     assert_eq!(results["calls"]["successful"], 12, "{results:#}");
     assert_eq!(results["thresholds"][1]["holds"], false, "{results:#}");
     assert!(read(&junit).contains("tests=\"3\" failures=\"1\""), "{}", read(&junit));
+    // The rate is per period, and the period is the run: no line was written before its end.
+    let screens = read(&screens);
+    let elapsed = screens.lines().find(|line| line.starts_with("  Elapsed Time")).expect("it is shown");
+    assert!(!elapsed.contains("| 00:00:00:"), "{elapsed}");
     let page = read(&html);
     assert!(page.contains("<polyline") && page.contains("setup.max &lt; 1us"), "{page}");
 }

@@ -433,9 +433,10 @@ impl<'a> Control<'a> {
     fn finish(mut self, stats: Stats, thresholds: &[Threshold]) -> Result<u8, Refusal> {
         self.terminal.close();
         let seconds = self.started.elapsed().as_secs_f64();
-        let earlier = self.before.clone();
+        // The last screens tell of the period that the last line of the file closes.
+        let (earlier, since) = (self.before.clone(), self.reset_unix_micros);
         self.dump(&stats);
-        self.before = earlier;
+        (self.before, self.reset_unix_micros) = (earlier, since);
         if self.options.traces.screens {
             self.write_screens_of(&stats);
         }
