@@ -21,6 +21,11 @@ if [[ $what == test || $what == bench ]]; then
     need ffmpeg ffmpeg
     need python3 python3
     need openssl openssl
+    # For the in-kernel media plane; without it the node is built without that. Debian 12 has a newer one than its `clang`.
+    clang=clang
+    [[ -e /etc/os-release ]] && grep -q bookworm /etc/os-release && clang=clang-16
+    command -v clang >/dev/null 2>&1 || need "$clang" "$clang"
+    need ip iproute2
 fi
 if [[ $what == bench ]]; then
     need rtpengine rtpengine-daemon

@@ -6,6 +6,7 @@ mod built_in;
 mod faults;
 mod hostile;
 mod kamailio_peer;
+mod kernel_plane;
 mod lasting;
 mod load;
 mod looked_at;

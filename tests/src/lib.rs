@@ -13,6 +13,7 @@ pub mod kamailio;
 pub mod load;
 pub mod lossy;
 pub mod name_server;
+pub mod netns;
 pub mod node;
 pub mod ports;
 pub mod process;

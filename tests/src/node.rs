@@ -2,7 +2,8 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
@@ -17,6 +18,10 @@ use crate::{http, ports, process::Running, wait};
 /// What is special about a node.
 #[derive(Clone, Debug, Default)]
 pub struct NodeOptions {
+    /// More addresses of this host to take SIP at, over UDP.
+    pub addresses: Vec<IpAddr>,
+    /// Without capabilities, even where the tests have them.
+    pub without_rights: bool,
     /// More lines of the `[sip]` section.
     pub sip: String,
     /// More lines of the `[limits]` section.
@@ -42,7 +47,7 @@ pub struct Node {
     process: Running,
     _disk: Option<Mounted>,
     directory: TempDir,
-    environment: Vec<(&'static str, String)>,
+    launch: Launch,
     /// UDP and TCP, on 127.0.0.1 and ::1.
     pub sip_port: u16,
     /// TLS, on 127.0.0.1 and ::1.
@@ -86,6 +91,9 @@ impl Node {
         let [sip_port, tls_port, ws_port, wss_port] = [(); 4].map(|()| ports::free());
         let http = SocketAddr::from((Ipv4Addr::LOCALHOST, ports::free()));
         let media = ports::node_media();
+        let more =
+            options.addresses.iter().map(|&ip| format!(" \"udp://{}\",", SocketAddr::new(ip, sip_port)));
+        let more: String = more.collect();
         let configuration = format!(
             r#"
 [sip]
@@ -93,7 +101,7 @@ digest = "md5" # Debian's SIPp fails at any other challenge
 listen = [
     "udp://127.0.0.1:{sip_port}", "tcp://127.0.0.1:{sip_port}", "udp://[::1]:{sip_port}", "tcp://[::1]:{sip_port}",
     "tls://127.0.0.1:{tls_port}", "wss://127.0.0.1:{wss_port}",
-    "tls://[::1]:{tls_port}", "wss://[::1]:{wss_port}", "ws://[::1]:{ws_port}",
+    "tls://[::1]:{tls_port}", "wss://[::1]:{wss_port}", "ws://[::1]:{ws_port}",{more}
 ]
 {}
 [http]
@@ -122,13 +130,14 @@ level = "debug"
         );
         fs::write(directory.path().join("offhook.toml"), configuration)
             .expect("the test's directory can be written");
-        let environment = options.environment.clone();
-        let process = spawn(directory.path(), &environment);
+        let launch =
+            Launch { environment: options.environment.clone(), without_rights: options.without_rights };
+        let process = spawn(directory.path(), &launch);
         let mut node = Self {
             process,
             _disk: disk,
             directory,
-            environment,
+            launch,
             sip_port,
             tls_port,
             ws_port,
@@ -193,7 +202,7 @@ level = "debug"
 
     /// Starts the ended process again on the same data.
     pub fn start_again(&mut self) {
-        self.process = spawn(self.directory.path(), &self.environment);
+        self.process = spawn(self.directory.path(), &self.launch);
         self.wait_until_ready();
     }
 
@@ -333,14 +342,28 @@ fn test_directory() -> TempDir {
     tempfile::Builder::new().prefix("offhook-e2e-").tempdir().expect("a temporary directory")
 }
 
-fn spawn(directory: &Path, environment: &[(&'static str, String)]) -> Running {
-    Running::start("node", serve(directory, environment), directory)
+/// How the process is started.
+#[derive(Clone, Debug, Default)]
+struct Launch {
+    environment: Vec<(&'static str, String)>,
+    without_rights: bool,
 }
 
-fn serve(directory: &Path, environment: &[(&'static str, String)]) -> Command {
-    let mut command = Command::new(binary());
+fn spawn(directory: &Path, launch: &Launch) -> Running {
+    Running::start("node", serve(directory, launch), directory)
+}
+
+fn serve(directory: &Path, launch: &Launch) -> Command {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let mut command = if launch.without_rights && is_root {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(binary());
+        command
+    } else {
+        Command::new(binary())
+    };
     command.arg("serve").arg("--config").arg(directory.join("offhook.toml")).current_dir(directory);
-    command.env_remove("RUST_LOG").envs(environment.iter().cloned());
+    command.env_remove("RUST_LOG").envs(launch.environment.iter().cloned());
     command
 }
 

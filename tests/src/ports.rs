@@ -119,9 +119,14 @@ fn is_free(port: u16) -> bool {
 
 /// Whether somebody has the UDP or TCP port open: what a server that tells nothing is waited for by.
 pub fn is_open(port: u16) -> bool {
+    is_open_to("self", port)
+}
+
+/// The same in the network namespace of a process.
+pub fn is_open_to(process: &str, port: u16) -> bool {
     let wanted = format!(":{port:04X}");
     ["udp", "udp6", "tcp", "tcp6"].iter().any(|table| {
-        let table = std::fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        let table = std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
         table.lines().any(|line| {
             let mut fields = line.split_whitespace();
             let local_ends = fields.nth(1).is_some_and(|local| local.ends_with(&wanted));

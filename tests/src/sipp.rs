@@ -11,7 +11,13 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{node::password, ports, process::Running, wait};
+use crate::{
+    netns::{self, Network},
+    node::password,
+    ports,
+    process::Running,
+    wait,
+};
 
 /// A scenario to run: a file of `tests/scenarios`, or one that is built into SIPp.
 #[derive(Clone, Debug)]
@@ -22,6 +28,7 @@ pub struct Sipp {
     local: SocketAddr,
     media: Arc<ports::Block>,
     calls: u32,
+    namespace: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +68,7 @@ impl Sipp {
     fn new(scenario: Scenario, local: IpAddr) -> Self {
         let local = SocketAddr::new(local, ports::free());
         let media = Arc::new(ports::phone_media());
-        Self { scenario, arguments: Vec::new(), values: Vec::new(), local, media, calls: 1 }
+        Self { scenario, arguments: Vec::new(), values: Vec::new(), local, media, calls: 1, namespace: None }
     }
 
     /// Puts `value` where the scenario has `{{name}}`.
@@ -104,6 +111,14 @@ impl Sipp {
         self
     }
 
+    /// In a network of its own: at the phone's address there.
+    #[must_use]
+    pub fn within(mut self, network: &Network) -> Self {
+        self.namespace = Some(network.namespace().to_owned());
+        self.local.set_ip(network.phone());
+        self
+    }
+
     /// At this port.
     #[must_use]
     pub const fn at(mut self, local: SocketAddr) -> Self {
@@ -126,7 +141,8 @@ impl Sipp {
         let port = self.local.port();
         let mut run = self.start(None);
         let up = wait::within(wait::PATIENCE, || {
-            (ports::is_open(port) || !run.process.is_running()).then_some(())
+            let its = run.process.id().to_string();
+            (ports::is_open_to(&its, port) || !run.process.is_running()).then_some(())
         });
         assert!(
             up.is_some() && run.process.is_running(),
@@ -140,7 +156,10 @@ impl Sipp {
 
     fn start(self, server: Option<SocketAddr>) -> SippRun {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut command = Command::new("sipp");
+        let mut command = match &self.namespace {
+            Some(namespace) => netns::command(namespace, "sipp"),
+            None => Command::new("sipp"),
+        };
         let name = match self.scenario {
             Scenario::BuiltIn(name) => {
                 command.args(["-sn", name]);

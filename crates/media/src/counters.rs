@@ -86,6 +86,19 @@ pub struct Snapshot {
     pub opens_failed: u64,
     /// How hard the Opus encoders try now, 0 to 5.
     pub effort: u64,
+    /// What the in-kernel plane did; none where there is no such plane.
+    pub kernel: Option<KernelSnapshot>,
+}
+
+/// The in-kernel plane's counters, a second old at most. They are not contained in the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelSnapshot {
+    /// Streams carried now, both directions as one.
+    pub streams: u64,
+    /// Datagrams that went on to the other leg.
+    pub packets: u64,
+    /// Their octets as sent, without IP and UDP headers.
+    pub octets: u64,
 }
 
 impl Snapshot {
@@ -124,6 +137,11 @@ pub(crate) struct Counters {
     pub ports_in_use: Counter,
     pub opens_failed: Counter,
     pub effort: Counter,
+    /// 1 where there is a plane.
+    pub kernel: Counter,
+    pub kernel_streams: Counter,
+    pub kernel_packets: Counter,
+    pub kernel_octets: Counter,
 }
 
 impl Counters {
@@ -141,6 +159,11 @@ impl Counters {
             ports_in_use: self.ports_in_use.value(),
             opens_failed: self.opens_failed.value(),
             effort: self.effort.value(),
+            kernel: (self.kernel.value() > 0).then(|| KernelSnapshot {
+                streams: self.kernel_streams.value(),
+                packets: self.kernel_packets.value(),
+                octets: self.kernel_octets.value(),
+            }),
         }
     }
 }

@@ -11,9 +11,10 @@
 
 mod counters;
 mod engine;
+pub mod kernel;
 pub mod ports;
 mod prefetch;
 pub mod relay;
 
-pub use counters::{DropReason, Snapshot};
+pub use counters::{DropReason, KernelSnapshot, Snapshot};
 pub use engine::{MediaConfig, MediaEngine, MediaHandle, StartError};

@@ -9,6 +9,7 @@ mod calls;
 mod control;
 mod demo;
 mod facts;
+mod kernel_plane;
 mod logging;
 mod metrics;
 mod run;

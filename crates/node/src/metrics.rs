@@ -143,22 +143,23 @@ fn resumed(resumed: &Resumed) -> Metric {
     }
 }
 
-fn media(media: &Snapshot) -> [Metric; 7] {
+fn media(media: &Snapshot) -> [Metric; 11] {
     use MetricKind::{Counter, Gauge};
     let dropped = DropReason::ALL.iter().map(|&reason| Sample {
         labels: vec![("reason", reason.name().to_string())],
         value: media.dropped(reason) as f64,
     });
+    let kernel = media.kernel.unwrap_or_default();
     [
         Metric::single(
             "offhook_media_packets",
-            "Media packets relayed.",
+            "Media packets relayed by user space.",
             Counter,
             media.packets_forwarded as f64,
         ),
         Metric::single(
             "offhook_media_octets",
-            "Octets of media relayed.",
+            "Octets of media relayed by user space.",
             Counter,
             media.octets_forwarded as f64,
         ),
@@ -182,6 +183,30 @@ fn media(media: &Snapshot) -> [Metric; 7] {
             kind: Counter,
             samples: dropped.collect(),
         },
+        Metric::single(
+            "offhook_media_kernel_plane",
+            "Whether the in-kernel media plane is loaded: 1 or 0; the log says why not.",
+            Gauge,
+            f64::from(u8::from(media.kernel.is_some())),
+        ),
+        Metric::single(
+            "offhook_media_kernel_streams",
+            "Streams that the kernel carries now; both directions count as one.",
+            Gauge,
+            kernel.streams as f64,
+        ),
+        Metric::single(
+            "offhook_media_kernel_packets",
+            "Media packets that the kernel relayed, beside those of user space.",
+            Counter,
+            kernel.packets as f64,
+        ),
+        Metric::single(
+            "offhook_media_kernel_octets",
+            "Octets of media that the kernel relayed.",
+            Counter,
+            kernel.octets as f64,
+        ),
     ]
 }
 

@@ -34,6 +34,7 @@ use crate::{
     config::Config,
     control::{Control, Phase},
     facts::{FactCounters, FactSink, LISTENER_BACKLOG},
+    kernel_plane,
     start::{self, Sockets},
     worker::{Command, Worker},
 };
@@ -247,6 +248,7 @@ fn start_media(
         ports: config.media.ports.first..=config.media.ports.last,
         dscp: u8::try_from(config.media.dscp.get()).unwrap_or(0),
         silence: (silence > 0).then(|| Duration::from_secs(silence)),
+        kernel: kernel_plane::wanted(config),
     };
     let runtime = tokio::runtime::Handle::current();
     // The engine's threads must not wait. A call does wait for what they say: where the queue is full a task tries again.

@@ -7,9 +7,11 @@
 
 mod jitter;
 mod loss;
+mod progress;
 mod round_trip;
 
 pub use loss::SETTLE_PACKETS;
+pub use progress::Progress;
 pub use round_trip::RoundTripMeter;
 
 use std::time::Duration;

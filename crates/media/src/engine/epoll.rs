@@ -50,6 +50,14 @@ pub fn set_period(metronome: &File, period: Duration) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// CLOCK_MONOTONIC, ns: the clock that the standard library's `Instant` hides, and that eBPF programs read.
+pub fn monotonic_nanos() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` lives through the call; the clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// The set, and room for what it tells.
 pub struct Epoll {
     fd: OwnedFd,

@@ -1,6 +1,7 @@
 //! The driver: one thread that owns all media sockets, and the handle through which call control speaks to it.
 
 mod epoll;
+mod offload;
 mod sockets;
 mod stopwatch;
 mod table;
@@ -22,6 +23,7 @@ use offhook_switch::media::{MediaCommand, MediaEvent};
 
 use crate::{
     counters::{Counters, Snapshot},
+    kernel::KernelConfig,
     ports::PortPool,
 };
 use worker::Worker;
@@ -41,11 +43,13 @@ pub struct MediaConfig {
     /// How long a bridge whose sections flow both ways may be silent both ways before
     /// [`MediaEvent::Silent`] tells of it. Default 60 s; none never tells.
     pub silence: Option<Duration>,
+    /// The in-kernel plane, where this process may and the kernel can; default none: user space relays everything.
+    pub kernel: Option<KernelConfig>,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { ports: 20_000..=39_999, dscp: 46, silence: Some(Duration::from_secs(60)) }
+        Self { ports: 20_000..=39_999, dscp: 46, silence: Some(Duration::from_secs(60)), kernel: None }
     }
 }
 

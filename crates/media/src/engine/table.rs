@@ -246,6 +246,11 @@ impl PortTable {
         }
     }
 
+    /// The address of an RTP port.
+    pub fn local_of(&self, place: PortId) -> Option<SocketAddr> {
+        self.pair(place).map(|pair| SocketAddr::new(pair.local, pair.ports.rtp))
+    }
+
     /// The place of an address, if it is ours.
     pub fn place_of(&self, address: SocketAddr) -> Option<PortId> {
         let place = PortId::from_index(self.places[usize::from(address.port())].checked_sub(1)?);

@@ -14,6 +14,7 @@ use offhook_switch::media::{EndpointId, MediaCommand, MediaEvent, OpenError, STR
 use super::{
     MediaConfig, Order,
     epoll::{Epoll, metronome, set_period},
+    offload::{Offload, open_plane},
     sockets::{BindError, BoundPair, bind_again, bind_pair},
     stopwatch::Stopwatch,
     table::{PortTable, Token},
@@ -63,6 +64,7 @@ pub struct Worker {
     tell: Box<dyn Fn(MediaEvent) + Send>,
     origin: std::time::Instant,
     turn: u32,
+    offload: Option<Offload>,
 }
 
 impl Worker {
@@ -77,6 +79,9 @@ impl Worker {
     ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         epoll.add(&*bell, BELL)?;
+        let origin = std::time::Instant::now();
+        let offload = config.kernel.as_ref();
+        let offload = offload.and_then(|kernel| open_plane(kernel, config.dscp, origin, &counters));
         let (metronome, patience) = (metronome(TICK)?, metronome(Duration::ZERO)?);
         epoll.add(&metronome, METRONOME)?;
         epoll.add(&patience, PATIENCE)?;
@@ -95,8 +100,9 @@ impl Worker {
             orders,
             counters,
             tell,
-            origin: std::time::Instant::now(),
+            origin,
             turn: 0,
+            offload,
         })
     }
 
@@ -138,6 +144,9 @@ impl Worker {
         let _ = (&self.metronome).read(&mut [0; 8]);
         let effort = self.relay.note_busy(self.stopwatch.busy_since(now));
         self.counters.effort.set(u64::from(effort));
+        if let Some(offload) = &mut self.offload {
+            offload.tick(&mut self.relay, &self.table, self.config.silence, now);
+        }
         self.relay.check_silence(now, &self.tell);
     }
 
@@ -209,6 +218,9 @@ impl Worker {
         if len > PACKET_LEN_MAX {
             self.counters.count_drop(DropReason::Malformed);
             return false;
+        }
+        if let Some(offload) = &mut self.offload {
+            offload.before_packet(&mut self.relay, place, source, &self.buffer[..len], now);
         }
         match self.relay.handle_packet(place, source, &mut self.buffer[..], len, now) {
             Verdict::Forward { to, .. } if self.circles(to) => self.counters.count_drop(DropReason::Circling),
@@ -306,9 +318,22 @@ impl Worker {
                 self.publish();
                 (self.tell)(event);
             }
-            MediaCommand::Configure { endpoint, streams } => self.relay.configure(endpoint, streams, now),
-            MediaCommand::Bridge { left, right } => self.relay.bridge(left, right, now),
+            MediaCommand::Configure { endpoint, streams } => {
+                self.before_change(endpoint, now);
+                self.relay.configure(endpoint, streams, now);
+            }
+            MediaCommand::Bridge { left, right } => {
+                self.before_change(left, now);
+                self.before_change(right, now);
+                self.relay.bridge(left, right, now);
+            }
             MediaCommand::Close { endpoint } => self.close(endpoint, now),
+        }
+    }
+
+    fn before_change(&mut self, endpoint: EndpointId, now: Instant) {
+        if let Some(offload) = &mut self.offload {
+            offload.before_change(&mut self.relay, endpoint, now);
         }
     }
 
@@ -333,6 +358,9 @@ impl Worker {
         }
         let places = self.relay.open(endpoint, streams, now);
         for (places, bound) in places.iter().skip(has).zip(bound) {
+            if let Some(offload) = &mut self.offload {
+                offload.opened(SocketAddr::new(local, bound.pair.rtp));
+            }
             self.table.install(*places, bound, &self.epoll);
         }
         Ok(places.first().map(|[first, _]| self.table.rtp_ports(*first)).unwrap_or_default())
@@ -376,6 +404,7 @@ impl Worker {
     }
 
     fn close(&mut self, endpoint: EndpointId, now: Instant) {
+        self.before_change(endpoint, now);
         let first = self.relay.first_port(endpoint);
         let Some(streams) = self.relay.close(endpoint) else { return };
         let pairs = first.map(|first| self.table.remove(first));

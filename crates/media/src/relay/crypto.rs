@@ -88,6 +88,11 @@ impl Crypto {
         (note.sent, note.control_sent) = (notes(sent), notes(control_sent));
     }
 
+    /// True if packets cross as they are.
+    pub fn is_through(&self) -> bool {
+        self.mode == Mode::Through
+    }
+
     fn refuse(&mut self, keys: &StreamCrypto) {
         tracing::error!(suite = %keys.suite.escape_debug(), "SRTP keys do not fit their suite: stream is silent");
         self.mode = Mode::Broken;

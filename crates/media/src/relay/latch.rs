@@ -77,6 +77,14 @@ impl Latch {
         }
     }
 
+    /// Goes on listening to `source`, of which somebody else heard packets until `heard_at`. Nothing where no address was
+    /// announced.
+    pub fn go_on(&mut self, source: SocketAddr, trace: (Ssrc, SequenceNumber), heard_at: Instant) {
+        if self.signalled.is_some() {
+            self.holder = Some(Holder { address: source, trace: Some(trace), heard_at });
+        }
+    }
+
     /// Opens the learning window anew.
     pub fn learn(&mut self, now: Instant) {
         self.learn_until = now + LEARNING_WINDOW;

@@ -4,6 +4,7 @@
 //! Endpoints live in a slab, streams within their endpoint; a port's number ([`PortId`]) is its place, so finding what
 //! a packet belongs to takes no search. A packet is opened, counted, and closed again for the partner where it lies.
 
+mod carry;
 mod crypto;
 mod effort;
 pub mod latch;
@@ -19,6 +20,7 @@ pub use offhook_rtp::srtp::OVERHEAD_MAX;
 use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality};
 
 use crate::{DropReason, prefetch::prefetch};
+pub use carry::{CARRIED_PAYLOAD_TYPES, CarriedPayload, Course, Tally};
 use effort::Effort;
 use stream::{Received, Stream};
 

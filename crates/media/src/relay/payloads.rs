@@ -3,6 +3,8 @@
 use offhook_rtp::{rtp::PayloadType, statistics::Timing};
 use offhook_switch::media::PayloadName;
 
+use super::carry::{CARRIED_PAYLOAD_TYPES, CarriedPayload};
+
 /// Codecs remembered per stream, over all renegotiations. Offers with more are answered with fewer.
 const PAYLOADS_MAX: usize = 64;
 /// In the index: this payload type was not negotiated.
@@ -97,6 +99,38 @@ impl Payloads {
             && let Some(payload) = self.list.get_mut(usize::from(current.place))
         {
             payload.packets += current.packets;
+        }
+    }
+
+    /// Those negotiated that a carrier can count on a clock of this rate, the most used first.
+    pub fn carriable(&self, clock_rate: u32) -> [Option<CarriedPayload>; CARRIED_PAYLOAD_TYPES] {
+        let negotiated =
+            self.index.iter().filter_map(|place| Some((*place, self.list.get(usize::from(*place))?)));
+        let uncounted = |place| {
+            self.current.filter(|current| current.place == place).map_or(0, |current| current.packets)
+        };
+        let counted = negotiated
+            .filter(|(_, payload)| payload.timing == Timing::Held || payload.name.clock_rate == clock_rate);
+        let mut carried: Vec<CarriedPayload> = counted
+            .map(|(place, payload)| CarriedPayload {
+                payload_type: payload.name.payload_type,
+                is_held: payload.timing == Timing::Held,
+                packets: payload.packets + uncounted(place),
+            })
+            .collect();
+        carried.sort_by_key(|payload| std::cmp::Reverse(payload.packets));
+        let mut carried = carried.into_iter();
+        std::array::from_fn(|_| carried.next())
+    }
+
+    /// Takes what a carrier has counted since.
+    pub fn go_on_from(&mut self, carried: &[Option<CarriedPayload>]) {
+        self.settle();
+        for payload in carried.iter().flatten() {
+            let place = self.index.get(usize::from(payload.payload_type)).map(|place| usize::from(*place));
+            if let Some(known) = place.and_then(|place| self.list.get_mut(place)) {
+                known.packets = known.packets.max(payload.packets);
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! One media section of one leg: who may send, what came, what went.
 
+mod carry;
+
 use std::{net::SocketAddr, time::Duration};
 
 use offhook_base::Instant;
@@ -22,6 +24,7 @@ use super::{
     voice::{Recoded, Voice},
 };
 use crate::DropReason;
+use carry::Carriage;
 
 /// STUN answers per second and stream. A client asks once in seconds; more would make us an attacker's echo.
 const STUN_ANSWERS_PER_SEC: u32 = 10;
@@ -73,6 +76,7 @@ pub(super) struct Stream {
     recalled: Option<Box<StreamNote>>,
     /// The second that is being counted, and its STUN answers.
     stun_window: (Instant, u32),
+    carriage: Carriage,
 }
 
 impl Default for Stream {
@@ -97,6 +101,7 @@ impl Default for Stream {
             source_is_new: false,
             recalled: None,
             stun_window: (Instant::default(), 0),
+            carriage: Carriage::default(),
         }
     }
 }

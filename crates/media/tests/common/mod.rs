@@ -41,8 +41,11 @@ impl Stage {
     }
 
     pub fn with_ports(ports: RangeInclusive<u16>) -> Self {
+        Self::with_config(MediaConfig { ports, ..MediaConfig::default() })
+    }
+
+    pub fn with_config(config: MediaConfig) -> Self {
         let (sender, events) = channel();
-        let config = MediaConfig { ports, ..MediaConfig::default() };
         let handle = MediaEngine::start(config, move |event| {
             let _ = sender.send(event);
         });

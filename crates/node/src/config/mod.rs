@@ -22,8 +22,8 @@ pub use listen::{ListenAddress, ListenerConfig};
 pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
 pub use sections::{
-    DigestOffer, Dns, Http, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip, Storage, Tls,
-    Transcode,
+    DigestOffer, Dns, Http, KernelPlane, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip,
+    Storage, Tls, Transcode,
 };
 pub use value::{PortRange, Ranged, WebhookUrl};
 

@@ -84,6 +84,11 @@ section! {
         anchor: bool = true,
         /// When the node offers codecs of its own (Opus, G.722, G.711), to transcode between sides that share none.
         transcode: Transcode = Transcode::OnRefusal,
+        /// Whether the kernel carries established calls whose media needs nothing but relaying.
+        kernel: KernelPlane = KernelPlane::Auto,
+        /// A directory on a BPF file system. What the kernel carries is pinned there, so that it flows on while the node is
+        /// down; where nothing can be pinned it stops with the node. Nodes of one host may share it.
+        kernel_pins: PathBuf = PathBuf::from("/sys/fs/bpf/offhook"),
     }
 }
 
@@ -97,6 +102,19 @@ words! {
         Always = "always",
         /// Never: sides that share no codec cannot talk.
         Never = "never",
+    }
+}
+
+words! {
+    /// How the kernel is made to carry media.
+    KernelPlane {
+        /// By an eBPF program, where the node may (capabilities BPF and NET_ADMIN) and the kernel can: in the driver of network
+        /// cards on hosts that forward packets, else in traffic control. Elsewhere user space does all, and the log says why.
+        Auto = "auto",
+        /// The same, in traffic control only.
+        Tc = "tc",
+        /// Nothing is loaded: user space does all.
+        Off = "off",
     }
 }
 

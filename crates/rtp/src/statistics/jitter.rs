@@ -8,9 +8,9 @@ use crate::rtp::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Jitter {
     /// Arrival less timestamp, modulo 2^32, of the packet before.
-    transit: Option<u32>,
+    pub(super) transit: Option<u32>,
     /// Sixteen times the jitter, as the RFC's integer arithmetic keeps it.
-    scaled: u64,
+    pub(super) scaled: u64,
 }
 
 impl Jitter {

@@ -1,5 +1,6 @@
 //! Which sequence numbers came, which came twice, and which never did. RFC 3550 §A.1, §A.3.
 
+use super::Progress;
 use crate::rtp::SequenceNumber;
 
 /// Packets behind the newest after which one that has not come is lost for good.
@@ -55,6 +56,15 @@ impl LossTally {
         self.burst_max = self.burst_max.max(self.run);
     }
 
+    /// In the order of the fields.
+    pub(super) const fn to_numbers(self) -> [u64; 5] {
+        [self.expected, self.lost, self.bursts, self.burst_max, self.run]
+    }
+
+    pub(super) const fn from_numbers([expected, lost, bursts, burst_max, run]: [u64; 5]) -> Self {
+        Self { expected, lost, bursts, burst_max, run }
+    }
+
     /// Mean run over 1 / (1 − loss), what random loss of the same rate would show; 1.0 where it is less.
     pub(super) fn burst_ratio(&self) -> f64 {
         if self.bursts == 0 {
@@ -70,12 +80,12 @@ impl LossTally {
 #[derive(Clone, Debug)]
 pub(super) struct SequenceWindow {
     /// Newest number, with its turns above 16 bits, counted from that of the first packet.
-    newest: u64,
+    pub(super) newest: u64,
     /// That of the first packet.
-    first: u64,
+    pub(super) first: u64,
     /// Bit n: `newest - n` came. Bits before the first packet are never settled.
-    seen: u64,
-    received: u64,
+    pub(super) seen: u64,
+    pub(super) received: u64,
     /// Where a leap would go on.
     expected_after_leap: Option<SequenceNumber>,
 }
@@ -85,6 +95,16 @@ impl SequenceWindow {
         // One turn ahead, so that a packet from before the first one has a number too.
         let first = u64::from(sequence_number.0) + (1 << 16);
         Self { newest: first, first, seen: 1, received: 1, expected_after_leap: None }
+    }
+
+    pub(super) const fn from_progress(progress: &Progress) -> Self {
+        let &Progress { newest, first, seen, received, .. } = progress;
+        Self { newest, first, seen, received, expected_after_leap: None }
+    }
+
+    /// False after a leap that may be a restart.
+    pub(super) const fn is_undisturbed(&self) -> bool {
+        self.expected_after_leap.is_none()
     }
 
     pub(super) fn insert(&mut self, sequence_number: SequenceNumber, tally: &mut LossTally) -> Arrival {
