@@ -4,7 +4,6 @@ import re
 import socket
 
 from rtpengine import description, media_port
-from servers import CALLER
 
 REPLY_S = 5
 
@@ -13,23 +12,31 @@ class Phones:
     """The caller at the peer `caller` and the callee at the peer `callee`, for calls one after the other."""
 
     def __init__(self, node, callee_port, codecs=(None, None)):
-        self.node = ("127.0.0.1", node.port)
-        self.caller = phone(CALLER, 0)
-        self.callee = phone("127.0.0.1", callee_port)
+        self.node = (node.HOST, node.port)
+        self.caller = self.phone(node.CALLER, 0)
+        self.callee = self.phone(node.CALLEE, callee_port)
+        for each in (self.caller, self.callee):
+            each.settimeout(REPLY_S)
         self.codecs = codecs
         self.calls = 0
 
     def open(self, left, right):
-        """Joins two phones, each the port it has on 127.0.0.1; the ports of the relay that they send to."""
+        """Joins two phones, each the port it has at its host; the ports of the relay that they send to."""
         self.calls += 1
-        self._send(self.caller, self._request("INVITE", 1, description(left, self.codecs[0])))
+        self._send(self.caller, self._request("INVITE", 1, description(left, self.codecs[0], self.caller.getsockname()[0])))
         invite = self._receive(self.callee, "INVITE ")
-        ok = response(invite, right, description(right, self.codecs[1]), self.callee.getsockname())
+        ok = response(invite, right, description(right, self.codecs[1], self.callee.getsockname()[0]), self.callee.getsockname())
         self._send(self.callee, ok)
         answer = self._receive(self.caller, "SIP/2.0 200")
         self._send(self.caller, self._request("ACK", 1, None, answer))
         self._receive(self.callee, "ACK ")
         return media_port(answer), media_port(invite)
+
+    def phone(self, host, port):
+        """A socket for SIP."""
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        udp.bind((host, port))
+        return udp
 
     def stop(self):
         self.caller.close()
@@ -64,13 +71,6 @@ class Phones:
             ],
             body,
         )
-
-
-def phone(host, port):
-    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    udp.bind((host, port))
-    udp.settimeout(REPLY_S)
-    return udp
 
 
 def header(text, name):

@@ -11,6 +11,7 @@ from pathlib import Path
 import load
 import process
 import relay as relays
+import relay_kernel as kernel
 import tester
 import transcode as transcoding
 from overload import Cage, Rush
@@ -186,6 +187,12 @@ def transcode(report):
         transcoding.measure(report, bench, int(setting("TRANSCODED_CALLS", "100")), bench.seconds, bench.pairs)
 
 
+def relay_kernel(report):
+    """CPU of the whole system and delay of a packet that the kernel relays."""
+    with Bench(report) as bench:
+        kernel.measure(report, bench, rates("STREAMS", "500"), bench.seconds)
+
+
 def second_wave(servers, wave):
     """Bytes that each server has grown by in the second wave."""
     sizes = []
@@ -262,6 +269,7 @@ BENCHES = {
     "memory": memory,
     "relay": relay,
     "transcode": transcode,
+    "relay-kernel": relay_kernel,
     "start": start,
     "overload": overload,
     "load": load_tester,

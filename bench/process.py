@@ -58,6 +58,12 @@ def busy_s():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
+def idle_s():
+    """Seconds that all CPUs together had nothing to do. The kernel measures it, where it only samples what they did."""
+    idle, iowait = map(int, read("/proc/stat").splitlines()[0].split()[4:6])
+    return (idle + iowait) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_bytes(root):
     """Proportional set size of the family: a page shared by two processes counts once."""
     kilobytes = 0

@@ -27,7 +27,7 @@ class Relay:
 
     def __init__(self, server, calls, directory):
         self.server, self.calls, self.directory = server, calls, directory
-        self.name, self.pid = server.name, server.process.pid
+        self.name, self.pid = server.name, server.process.pid if server.process else None
         self.streams = []
 
     def grow(self, count):
@@ -36,9 +36,11 @@ class Relay:
             left = PHONE_PORTS[0] + 2 * number
             right = left + (PHONE_PORTS[1] + 1 - PHONE_PORTS[0]) // 2
             towards_left, towards_right = self.calls.open(left, right)
-            self.streams.append(
-                f"127.0.0.1:{left} 127.0.0.1:{towards_left} 127.0.0.1:{right} 127.0.0.1:{towards_right}\n"
-            )
+            self.streams.append(self.line(left, towards_left, right, towards_right))
+
+    def line(self, left, towards_left, right, towards_right):
+        """A call as `rtp_load` reads it."""
+        return f"127.0.0.1:{left} 127.0.0.1:{towards_left} 127.0.0.1:{right} 127.0.0.1:{towards_right}\n"
 
     def list(self, first, last):
         path = self.directory / f"{self.name}-{first}-{last}.streams"

@@ -6,7 +6,8 @@
  * sends to, of the other end, and of the relay's port that the other end sends to. LEFT and RIGHT say what the ends say, as
  * PAYLOAD_TYPE:TICKS:FILE: the timestamp's growth per packet, and payloads one after another, each behind its length in two
  * octets; without them it is 160 octets of PCMU. The relay must pass on what comes, or recode it packet by packet: source and
- * sequence number stay, for a packet is known again by them.
+ * sequence number stay, for a packet is known again by them. RTP_LOAD_LEFT and RTP_LOAD_RIGHT in the environment are the files of
+ * the network namespaces that the ends lie in, if not this one.
  *
  * Nothing here waits for a packet: sockets are emptied when it is their turn to send, and the kernel noted when each packet
  * arrived (SO_TIMESTAMPNS). A wake-up per packet would cost more than the relaying, and would be charged to the relay,
@@ -17,6 +18,8 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,7 +103,18 @@ static struct end open_end(const char *local, const char *remote)
     return end;
 }
 
-static void open_ends(const char *list)
+/* Sockets that are made from now on lie there. */
+static void enter(const char *namespace)
+{
+    if (!namespace)
+        return;
+    int file = open(namespace, O_RDONLY);
+    if (file < 0 || setns(file, CLONE_NEWNET))
+        fail(namespace);
+    close(file);
+}
+
+static void open_ends(const char *list, const char *first, const char *second)
 {
     char a[24], relay_a[24], b[24], relay_b[24];
     FILE *file = fopen(list, "r");
@@ -108,7 +122,9 @@ static void open_ends(const char *list)
         fail(list);
     while (fscanf(file, "%23s %23s %23s %23s", a, relay_a, b, relay_b) == 4) {
         ends = realloc(ends, (end_count + 2) * sizeof *ends);
+        enter(first);
         ends[end_count++] = open_end(a, relay_a);
+        enter(second);
         ends[end_count++] = open_end(b, relay_b);
     }
     fclose(file);
@@ -262,7 +278,7 @@ int main(int argc, char **argv)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     prctl(PR_SET_TIMERSLACK, 1);
-    open_ends(argv[1]);
+    open_ends(argv[1], getenv("RTP_LOAD_LEFT"), getenv("RTP_LOAD_RIGHT"));
     if (end_count == 0) {
         errno = ENODATA;
         fail(argv[1]);

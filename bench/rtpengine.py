@@ -12,11 +12,13 @@ REPLY_S = 3
 class Rtpengine(Server):
     """One forwarding thread, no kernel table, nothing recorded."""
 
+    HOST, LEFT, RIGHT = "127.0.0.1", "127.0.0.1", "127.0.0.1"
+
     def __init__(self, directory, cpu):
         super().__init__("rtpengine", directory, cpu)
         self.run([
             *["rtpengine", "--foreground", "--log-stderr", "--log-level=3", "--config-file=none", "--table=-1"],
-            *[f"--listen-ng={self.address}", "--interface=127.0.0.1", "--num-threads=1"],
+            *[f"--listen-ng={self.address}", f"--interface={self.HOST}", "--num-threads=1"],
             *[f"--port-min={PORTS[0]}", f"--port-max={PORTS[1]}", "--timeout=3600", "--silent-timeout=3600"],
         ])
         listening = f":{self.port:04X} "
@@ -27,12 +29,12 @@ class Rtpengine(Server):
         self.cookie, self.calls = 0, 0
 
     def open(self, left, right):
-        """Joins two phones, each the port it has on 127.0.0.1; the ports of the relay that they send to."""
+        """Joins two phones, each the port it has at its host; the ports of the relay that they send to."""
         self.calls += 1
         call = {"call-id": f"bench-{self.calls}", "from-tag": "left", "ICE": "remove", "flags": ["trust-address"]}
         call["replace"] = ["origin", "session-connection"]
-        for_right = self._ask({**call, "command": "offer", "sdp": description(left)})
-        for_left = self._ask({**call, "command": "answer", "to-tag": "right", "sdp": description(right)})
+        for_right = self._ask({**call, "command": "offer", "sdp": description(left, host=self.LEFT)})
+        for_left = self._ask({**call, "command": "answer", "to-tag": "right", "sdp": description(right, host=self.RIGHT)})
         return media_port(for_left["sdp"]), media_port(for_right["sdp"])
 
     def _ask(self, question):
@@ -49,11 +51,11 @@ class Rtpengine(Server):
         return answer
 
 
-def description(port, codec=None):
-    """What a phone on 127.0.0.1 offers or answers: PCMU, or another codec."""
+def description(port, codec=None, host="127.0.0.1"):
+    """What a phone at `host` offers or answers: PCMU, or another codec."""
     payload_type, rtpmap = (codec.payload_type, codec.rtpmap) if codec else (0, "PCMU/8000")
     return (
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
         f"m=audio {port} RTP/AVP {payload_type}\r\na=rtpmap:{payload_type} {rtpmap}\r\na=ptime:20\r\n"
     )
 

@@ -41,12 +41,15 @@ class Server:
 class Node(Server):
     """Our node: durable records, limits out of the way, media only if asked for. MD5 because SIPp 3.6 knows nothing else."""
 
+    HOST, CALLER, CALLEE = "127.0.0.1", CALLER, "127.0.0.1"
+    KERNEL = "off"  # the in-kernel media plane
+
     def __init__(self, directory, cpu, callee_port, users=(), anchor=False, media_ports="10000-30999", transcode="on refusal"):
         super().__init__("offhook", directory, cpu)
         self.http = process.free_port()
         (self.directory / "offhook.toml").write_text(f"""
 [sip]
-listen = ["udp://{self.address}"]
+listen = ["udp://{self.HOST}:{self.port}"]
 digest = "md5"
 session_expires_secs = 1800
 [http]
@@ -56,6 +59,7 @@ body_max_bytes = 67108864
 [media]
 anchor = {str(anchor).lower()}
 transcode = "{transcode}"
+kernel = "{self.KERNEL}"
 silence_secs = 0 # calls rest between runs
 ports = "{media_ports}" # none of those that `free_port` gives
 [storage]
@@ -74,11 +78,11 @@ level = "warn"
 [tenants.default]
 domains = ["{DOMAIN}"]
 [tenants.default.peers.caller]
-sources = ["{CALLER}"]
+sources = ["{self.CALLER}"]
 may_call = "outside"
 calls_max = 100000
 [tenants.default.peers.callee]
-host = "127.0.0.1"
+host = "{self.CALLEE}"
 port = {callee_port}
 transport = "udp"
 prefixes = [""]
@@ -109,11 +113,15 @@ calls_max = 100000
 
     def ready(self):
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=1)
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
+            return self.get("/readyz").status == 200
         except OSError:
             return False
+
+    def get(self, path):
+        """What the API answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=1)
+        connection.request("GET", path)
+        return connection.getresponse()
 
 
 class Kamailio(Server):
