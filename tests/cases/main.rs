@@ -14,3 +14,4 @@ mod outage;
 mod sipp_calls;
 mod transcoding;
 mod transports;
+mod upgrade;

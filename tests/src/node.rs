@@ -48,6 +48,10 @@ pub struct Node {
     _disk: Option<Mounted>,
     directory: TempDir,
     launch: Launch,
+    /// Processes so far that a test started.
+    lives: u32,
+    /// The process that serves, if it is none of the test's own.
+    orphan: Option<u32>,
     /// UDP and TCP, on 127.0.0.1 and ::1.
     pub sip_port: u16,
     /// TLS, on 127.0.0.1 and ::1.
@@ -138,6 +142,8 @@ level = "debug"
             _disk: disk,
             directory,
             launch,
+            lives: 1,
+            orphan: None,
             sip_port,
             tls_port,
             ws_port,
@@ -206,13 +212,60 @@ level = "debug"
         self.wait_until_ready();
     }
 
+    /// Starts a new process that takes over from this one, which must end by itself in good order.
+    pub fn take_over(&mut self) {
+        self.lives += 1;
+        let mut command = serve(self.directory(), &self.launch);
+        command.arg("--take-over");
+        let successor = Running::start(&format!("node-{}", self.lives), command, self.directory.path());
+        let mut old = std::mem::replace(&mut self.process, successor);
+        let ended = old.wait(wait::PATIENCE * 3);
+        assert!(
+            ended.is_some_and(|status| status.success()),
+            "the old process ended with {ended:?}\n{}\n{}",
+            old.output(),
+            self.log()
+        );
+        self.wait_until_ready();
+    }
+
+    /// `offhook upgrade`: what it said, and whether it succeeded. If so, the node has another process.
+    pub fn upgrade(&mut self) -> (String, bool) {
+        let mut command = Command::new(binary());
+        command.arg("upgrade").arg("--config").arg(self.directory().join("offhook.toml"));
+        let done = command.current_dir(self.directory()).output().expect("the program starts");
+        let said =
+            [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        if done.status.success() {
+            let ended = self.process.wait(wait::PATIENCE);
+            assert!(ended.is_some_and(|status| status.success()), "{ended:?}\n{}", self.log());
+            let log = self.log();
+            let (_, pid) = log.rsplit_once("pid").expect("the log names the new process");
+            let digits: String = pid
+                .chars()
+                .skip_while(|letter| !letter.is_ascii_digit())
+                .take_while(char::is_ascii_digit)
+                .collect();
+            self.orphan = digits.parse().ok();
+            self.wait_until_ready();
+        }
+        (said, done.status.success())
+    }
+
     fn wait_until_ready(&mut self) {
         let http = self.http;
         let ready = wait::within(wait::PATIENCE, || {
             let answer = http::request(http, "GET", "/readyz", None, None);
-            (answer.is_ok_and(|answer| answer.status == 200) || !self.process.is_running()).then_some(())
+            (answer.is_ok_and(|answer| answer.status == 200) || !self.runs()).then_some(())
         });
-        assert!(ready.is_some() && self.process.is_running(), "the node did not get ready:\n{}", self.log());
+        assert!(ready.is_some() && self.runs(), "the node did not get ready:\n{}", self.log());
+    }
+
+    fn runs(&mut self) -> bool {
+        match self.orphan {
+            Some(orphan) => Path::new(&format!("/proc/{orphan}")).exists(),
+            None => self.process.is_running(),
+        }
     }
 
     /// A request to the API that must succeed.
@@ -310,6 +363,9 @@ level = "debug"
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if let Some(orphan) = self.orphan {
+            let _ = Command::new("kill").arg("-KILL").arg(orphan.to_string()).status();
+        }
         if thread::panicking() {
             let log = self.log();
             let tail: Vec<_> = log.lines().rev().take(LOG_TAIL_LINES).collect();

@@ -12,6 +12,7 @@
 mod clock;
 mod counters;
 mod event;
+mod handover;
 pub mod location;
 mod pace;
 mod poll;
@@ -24,6 +25,7 @@ mod worker;
 pub use clock::Clock;
 pub use counters::{Counter, NetCounters};
 pub use event::{CloseReason, ConnectionOrigin, NetEvent, TransmitError};
+pub use handover::{DESCRIPTORS_MAX, receive_descriptors, send_descriptors};
 pub use poll::{Poll, Readiness};
 pub use udp::{BindError, DSCP_SIGNALLING, DatagramBatch, DatagramSocket, UdpListenerConfig};
 pub use wake::{Bell, CommandError, CommandSender};

@@ -2,13 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use offhook_api::control::NodeControl as _;
 use offhook_net::{Clock, tls::ServerTls};
 
 use crate::{
     Welcome,
     config::Config,
-    logging,
+    logging, notify,
     signals::{Asked, Signals},
+    takeover::Inheritance,
+    upgrades::Upgrades,
     wiring::Node,
     worker::Command,
 };
@@ -27,6 +30,8 @@ const DRAIN_LOOK: Duration = Duration::from_millis(100);
 pub struct ServeOptions {
     /// Make demo lines on an empty node.
     pub demo: bool,
+    /// Take over from the node that runs on the same data.
+    pub take_over: bool,
 }
 
 /// Why a node did not start or ended.
@@ -86,13 +91,27 @@ async fn serve(
     let clock = Clock::new();
     let mut signals = Signals::new()
         .map_err(|error| RunError::new(format!("cannot take signals: {error}"), "check the limits"))?;
-    let node = Node::start(&config, clock).await?;
+    let heritage = if options.take_over { Some(Inheritance::ask(&config.storage.data)?) } else { None };
+    let node = Node::start(&config, clock, heritage).await?;
     let prepared = Welcome::prepare(&config, options, &node, clock.utc()).await;
     if let Ok(greeting) = &prepared {
+        // Whoever sees that the node is ready may ask it for an upgrade.
+        let mut upgrades = Upgrades::open(&config.storage.data);
         node.control.phase.ready();
+        notify::ready();
         welcome(greeting);
         forget_bindings(&node, clock).await;
-        attend(&config, &mut signals, &node, clock).await;
+        if options.take_over {
+            // Somebody may have changed it while it was handed over.
+            node.control.directory_changed().await;
+        }
+        let reason = attend(&config, &mut signals, &mut upgrades, &node, clock).await;
+        if reason == Reason::HandedOver {
+            tracing::info!("a new process has taken over: this one ends");
+            // At once: calls and media are not ours any more, and the new process waits for our media ports.
+            std::process::exit(0);
+        }
+        notify::stopping();
         drain(&config, &mut signals, &node).await;
     }
     let ended = node.end().await;
@@ -106,8 +125,23 @@ async fn forget_bindings(node: &Node, clock: Clock) {
     }
 }
 
+/// Why a node serves no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It was told to, or cannot.
+    Stop,
+    /// Another process has everything.
+    HandedOver,
+}
+
 /// Serves until a stop or a drain is asked for; keeps house meanwhile.
-async fn attend(config: &Config, signals: &mut Signals, node: &Node, clock: Clock) {
+async fn attend(
+    config: &Config,
+    signals: &mut Signals,
+    upgrades: &mut Upgrades,
+    node: &Node,
+    clock: Clock,
+) -> Reason {
     let Node { control, store, tls, .. } = node;
     let tls = tls.as_ref();
     let mut looks = tokio::time::interval(TROUBLE_LOOK);
@@ -115,13 +149,17 @@ async fn attend(config: &Config, signals: &mut Signals, node: &Node, clock: Cloc
     loop {
         tokio::select! {
             asked = signals.next() => match asked {
-                Asked::Stop => return,
+                Asked::Stop => return Reason::Stop,
                 Asked::Reload => reload(tls),
+                Asked::Upgrade => upgrades.begin(None),
             },
-            () = node.drain_asked.notified() => return,
+            event = upgrades.next() => if upgrades.handle(event, node).await {
+                return Reason::HandedOver;
+            },
+            () = node.drain_asked.notified() => return Reason::Stop,
             () = node.worker_ended.notified() => {
                 tracing::error!("the worker has ended: so does the node");
-                return;
+                return Reason::Stop;
             }
             _ = looks.tick() => control.look_for_troubles(clock.moment()),
             _ = housekeeping.tick() => {

@@ -9,6 +9,8 @@ pub enum Asked {
     Stop,
     /// SIGHUP: read the certificates again.
     Reload,
+    /// SIGUSR2: start this program anew, to take over.
+    Upgrade,
 }
 
 /// The signals the node listens to.
@@ -16,6 +18,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_2: Signal,
 }
 
 impl Signals {
@@ -28,6 +31,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -37,6 +41,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hang_up.recv() => Asked::Reload,
+            _ = self.user_2.recv() => Asked::Upgrade,
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use offhook_base::Random;
 use offhook_edge::{EdgeLimits, OverloadLimits};
 use offhook_net::{
-    Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
+    BindError, Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
     location::{Resolver, ResolverConfig, Support},
     stream::{StreamLimits, StreamListenerConfig, StreamSettings, Streams},
     tls::{CertificateFiles, ClientTls, ClientTlsConfig, ServerTls, find_or_make},
@@ -32,6 +32,7 @@ use tokio::runtime::Handle;
 use crate::{
     RunError,
     config::{Config, DigestOffer, Transcode},
+    takeover::{Inheritance, NamedSockets},
     worker::Command,
 };
 
@@ -54,13 +55,20 @@ pub struct Sockets {
     pub made_certificate: bool,
     /// What the sockets count.
     pub counters: Arc<NetCounters>,
+    /// The listening sockets, for a process that takes over.
+    pub listening: NamedSockets,
 }
 
 /// Opens every listener of the configuration.
 ///
 /// # Errors
 /// One cannot be opened, or the certificates cannot be read; the text says which, why and what to do.
-pub fn open_sockets(config: &Config, clock: Clock, runtime: &Handle) -> Result<Sockets, RunError> {
+pub fn open_sockets(
+    config: &Config,
+    clock: Clock,
+    runtime: &Handle,
+    heritage: Option<&Inheritance>,
+) -> Result<Sockets, RunError> {
     let counters = Arc::new(NetCounters::default());
     let mut io = WorkerIo::new(WorkerConfig {
         command_capacity: COMMANDS_MAX,
@@ -76,17 +84,27 @@ pub fn open_sockets(config: &Config, clock: Clock, runtime: &Handle) -> Result<S
     let (tls, made_certificate) = if wants_tls { server_tls(config)? } else { (None, false) };
     let streams = io.serve_streams(runtime, stream_settings(config));
     let mut listeners = Vec::with_capacity(config.sip.listen.len() + 1);
+    let mut listening = NamedSockets::new();
     for (number, wanted) in config.sip.listen.iter().enumerate() {
         let id = listener_id(number)?;
         let address = wanted.address;
-        let opened = if address.transport == Transport::Udp {
-            io.bind_udp(&UdpListenerConfig::new(id, address.socket))
+        let name = format!("{} {}", address.transport, address.socket);
+        let inherited = heritage.and_then(|heritage| heritage.socket(&name));
+        let failed = |error: BindError| RunError::new(error.to_string(), error.hint());
+        let (socket, opened) = if address.transport == Transport::Udp {
+            let mut udp = UdpListenerConfig::new(id, address.socket);
+            let socket = inherited.map_or_else(|| udp.open().map(Arc::new), Ok).map_err(failed)?;
+            udp.socket = Some(Arc::clone(&socket));
+            (socket, io.bind_udp(&udp))
         } else {
             let mut stream = StreamListenerConfig::new(id, address.transport, address.socket);
             stream.tls = tls.clone().filter(|_| address.transport.is_secure());
-            streams.listen(&stream)
+            let socket = inherited.map_or_else(|| stream.open().map(Arc::new), Ok).map_err(failed)?;
+            stream.socket = Some(Arc::clone(&socket));
+            (socket, streams.listen(&stream))
         };
-        let mut listener = opened.map_err(|error| RunError::new(error.to_string(), error.hint()))?;
+        let mut listener = opened.map_err(failed)?;
+        listening.push((name, socket));
         listener.advertised = wanted.advertise.clone();
         listeners.push(listener);
     }
@@ -95,7 +113,7 @@ pub fn open_sockets(config: &Config, clock: Clock, runtime: &Handle) -> Result<S
         let bound = config.http.listen;
         listeners.push(Listener { id: websocket, transport: Transport::Ws, bound, advertised: None });
     }
-    Ok(Sockets { io, listeners, streams, websocket, tls, made_certificate, counters })
+    Ok(Sockets { io, listeners, streams, websocket, tls, made_certificate, counters, listening })
 }
 
 fn server_tls(config: &Config) -> Result<(Option<Arc<ServerTls>>, bool), RunError> {

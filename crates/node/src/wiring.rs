@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, atomic::AtomicU64},
     thread::JoinHandle,
     time::Duration,
@@ -16,14 +17,14 @@ use offhook_net::{
     tls::ServerTls,
 };
 use offhook_sip::transport::{Listener, ListenerId};
-use offhook_store::{BindingWriter, RecordWriter, Store};
+use offhook_store::{BindingWriter, OpenError, RecordWriter, Store};
 use offhook_switch::{
     directory::Directory,
     exchange::{Exchange, ExchangeConfig, Gauges},
 };
 use tokio::{
     net::TcpListener,
-    sync::{Notify, broadcast},
+    sync::{Notify, broadcast, oneshot},
     task,
 };
 
@@ -36,7 +37,8 @@ use crate::{
     facts::{FactCounters, FactSink, LISTENER_BACKLOG},
     kernel_plane,
     start::{self, Sockets},
-    worker::{Command, Worker},
+    takeover::{Conversation, Inheritance, NamedSockets},
+    worker::{Command, Pause, Worker},
 };
 
 /// A node that runs.
@@ -61,6 +63,8 @@ pub struct Node {
     pub made_certificate: bool,
     /// What the site lacked when it was read.
     pub warnings: Vec<String>,
+    sockets: NamedSockets,
+    streams: Streams,
     worker: JoinHandle<io::Result<()>>,
     server: task::JoinHandle<io::Result<()>>,
     stop_server: Arc<Notify>,
@@ -73,13 +77,25 @@ impl Node {
     ///
     /// # Errors
     /// What cannot be opened, with a hint.
-    pub async fn start(config: &Config, clock: Clock) -> Result<Self, RunError> {
+    pub async fn start(
+        config: &Config,
+        clock: Clock,
+        mut heritage: Option<Inheritance>,
+    ) -> Result<Self, RunError> {
         let mut random = start::random()?;
-        let opened = Store::open(&config.storage.data).await;
-        let store = opened.map_err(|error| RunError::new(error.to_string(), error.hint()))?;
-        let sockets = start::open_sockets(config, clock, &tokio::runtime::Handle::current())?;
-        let (http, api_address) = bind_http(config).await?;
-        let Sockets { io, listeners, streams, websocket, tls, made_certificate, counters } = sockets;
+        let unopened = |error: OpenError| RunError::new(error.to_string(), error.hint());
+        let lock = match heritage.as_mut().and_then(Inheritance::lock) {
+            Some(lock) => lock,
+            None => Store::claim(&config.storage.data).map_err(unopened)?,
+        };
+        // Before the data: a new version that cannot listen where it shall must not have changed the schema.
+        let runtime = tokio::runtime::Handle::current();
+        let sockets = start::open_sockets(config, clock, &runtime, heritage.as_ref())?;
+        let Sockets { io, listeners, streams, websocket, tls, made_certificate, counters, mut listening } =
+            sockets;
+        let (http, api_address) = bind_http(config, heritage.as_ref(), &mut listening)?;
+        let store = Store::open_claimed(&config.storage.data, lock).await.map_err(unopened)?;
+        let inheritance = listening;
         let listening = listeners
             .iter()
             .filter(|listener| listener.id != websocket)
@@ -90,6 +106,18 @@ impl Node {
         let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
         let (mut exchange, directory, warnings) =
             exchange(config, &store, listeners.clone(), clock, &mut random).await?;
+        let dns_failures = Arc::<AtomicU64>::default();
+        let asker = asker(
+            config,
+            listeners,
+            commands.clone(),
+            random.fork(),
+            Arc::clone(&delayed),
+            Arc::clone(&dns_failures),
+        )?;
+        // From here on nothing can fail that could be foreseen. What the old process has until its end, its media ports and
+        // what it last wrote of its calls, is taken up after this.
+        heritage.map_or(Ok(()), Inheritance::prepared)?;
         let (mut calls, earlier) = KeptCalls::open(&store, config.storage.calls.as_deref());
         let kept = calls.resume(&mut exchange, &earlier, clock.moment());
         calls.start_heartbeat(clock);
@@ -102,7 +130,6 @@ impl Node {
             counters: Arc::new(FactCounters::default()),
             unmasked: config.log.unmasked,
         };
-        let dns_failures = Arc::<AtomicU64>::default();
         let drain_asked = Arc::new(Notify::new());
         let control = Arc::new(Control {
             commands: commands.clone(),
@@ -122,12 +149,12 @@ impl Node {
             bindings: bindings.clone(),
             delayed: Arc::clone(&delayed),
         });
-        let asker = asker(config, listeners, commands.clone(), random.fork(), delayed, dns_failures)?;
         let worker_ended = Arc::new(Notify::new());
-        let worker = Worker { io, exchange, media, asker, facts, calls, taps: Vec::new(), directory };
+        let worker =
+            Worker { io, exchange, media, asker, facts, calls, taps: Vec::new(), directory, pause: None };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
         let stop_server = Arc::new(Notify::new());
-        let api = api(config, Arc::clone(&control), store.clone(), streams, websocket);
+        let api = api(config, Arc::clone(&control), store.clone(), streams.clone(), websocket);
         let stop = Arc::clone(&stop_server);
         let server = tokio::spawn(offhook_api::serve(http, api, async move { stop.notified().await }));
         Ok(Self {
@@ -141,12 +168,58 @@ impl Node {
             api_address,
             made_certificate,
             warnings,
+            sockets: inheritance,
+            streams,
             worker,
             server,
             stop_server,
             records,
             bindings,
         })
+    }
+
+    /// Hands everything over to a new process. When this returns `Ok`, that one has all and this one must end at once,
+    /// without a word to anybody.
+    ///
+    /// # Errors
+    /// The new one ended before it was prepared, or the disk does not take what must be written: this one serves on.
+    pub async fn hand_over(&self, mut successor: Conversation) -> Result<(), String> {
+        let (begun, has_begun) = oneshot::channel();
+        let (pause, end) = std::sync::mpsc::channel();
+        self.streams.pause(true);
+        let outcome = async {
+            let told = self.commands.try_send(Command::Pause(Pause { begun, end }));
+            told.map_err(|_| "the worker is overloaded")?;
+            has_begun.await.map_err(|_| "the worker has ended")?;
+            let written = async {
+                self.records.flush().await;
+                self.bindings.flush().await;
+            };
+            let written = tokio::time::timeout(WRITE_PATIENCE, written).await;
+            written.map_err(|_| "the disk does not take what must be written")
+        }
+        .await;
+        let outcome = match outcome {
+            Ok(()) => {
+                let (sockets, store) = (self.sockets.clone(), self.store.clone());
+                let talk = move || {
+                    successor.hand_over(&sockets, store.lock())?;
+                    successor.let_go()
+                };
+                let talked = task::spawn_blocking(talk).await;
+                talked.map_err(io::Error::other).flatten().map_err(|error| error.to_string())
+            }
+            Err(why) => {
+                successor.refuse(why);
+                Err(why.to_string())
+            }
+        };
+        match outcome {
+            // The worker's pause lasts as long as the process.
+            Ok(()) => std::mem::forget(pause),
+            Err(_) => self.streams.pause(false),
+        }
+        outcome
     }
 
     /// Ends it: the worker first, then what it left to be written.
@@ -176,6 +249,10 @@ impl Node {
     }
 }
 
+/// How long records and bindings may take to be written before a new process takes over. Phones repeat themselves after half
+/// a second, and give up after 32.
+const WRITE_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long open answers of the API may take to end. They are told to; who does not read is not waited for.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
@@ -198,14 +275,27 @@ fn start_worker(worker: Worker, notice: EndNotice) -> Result<JoinHandle<io::Resu
     })
 }
 
-async fn bind_http(config: &Config) -> Result<(TcpListener, String), RunError> {
+/// Opens the API's listener, or takes the inherited one, and notes it in `sockets`. The listener and its address.
+fn bind_http(
+    config: &Config,
+    heritage: Option<&Inheritance>,
+    sockets: &mut NamedSockets,
+) -> Result<(TcpListener, String), RunError> {
     let wanted = config.http.listen;
     let refused = |error: io::Error| {
         let what = format!("cannot listen on {wanted}/http: {error}");
         RunError::new(what, "stop the other server, or set http.listen in offhook.toml")
     };
-    let listener = TcpListener::bind(wanted).await.map_err(refused)?;
+    let name = format!("http {wanted}");
+    let socket = match heritage.and_then(|heritage| heritage.socket(&name)) {
+        Some(socket) => socket,
+        None => Arc::new(OwnedFd::from(std::net::TcpListener::bind(wanted).map_err(refused)?)),
+    };
+    let listener = std::net::TcpListener::from(socket.try_clone().map_err(refused)?);
+    listener.set_nonblocking(true).map_err(refused)?;
+    let listener = TcpListener::from_std(listener).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
+    sockets.push((name, socket));
     Ok((listener, format!("http://{address}")))
 }
 

@@ -1,9 +1,11 @@
 //! The signalling worker: one thread that owns the UDP sockets and the exchange, and carries messages between them.
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use offhook_base::Moment;
@@ -27,6 +29,12 @@ use crate::{
     trace::{Account, Seen, Tap},
     trace_names::call_id,
 };
+
+/// Messages that have waited for no longer have not waited because of a change of the process.
+const CAUGHT_UP: Duration = Duration::from_millis(10);
+
+/// How long it may take to work off what has come while the process changed: until then it is no sign of overload.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
 /// What other threads ask of the worker.
 pub enum Command {
@@ -58,8 +66,18 @@ pub enum Command {
     Drain,
     /// End all calls.
     EndAll,
+    /// Work off what was received, send what is to be sent, say so, and touch no socket until the other end is dropped.
+    Pause(Pause),
     /// Leave the loop.
     Stop,
+}
+
+/// Both ends of a pause.
+pub struct Pause {
+    /// Told when it has begun.
+    pub begun: oneshot::Sender<()>,
+    /// It ends when the other end is dropped; nothing is ever sent.
+    pub end: std::sync::mpsc::Receiver<Infallible>,
 }
 
 /// The worker and its ends of everything.
@@ -80,6 +98,8 @@ pub struct Worker {
     pub taps: Vec<Tap>,
     /// The directory in force, for the taps.
     pub directory: Arc<Directory>,
+    /// A pause that begins with the next turn.
+    pub pause: Option<Pause>,
 }
 
 impl Worker {
@@ -91,10 +111,15 @@ impl Worker {
         let clock = self.io.clock();
         let mut events = Vec::new();
         let mut deadline = self.drain();
+        let mut catch_up_until = Some(clock.instant() + CATCH_UP_MAX);
         loop {
             self.io.turn(deadline, &mut events)?;
             let now = clock.moment();
-            if let Some(episode) = self.exchange.observe_load(self.io.waited(), now.instant) {
+            let waited = self.io.waited();
+            catch_up_until = catch_up_until.filter(|&until| waited > CAUGHT_UP && now.instant < until);
+            if catch_up_until.is_none()
+                && let Some(episode) = self.exchange.observe_load(waited, now.instant)
+            {
                 tell(&episode);
             }
             for event in events.drain(..) {
@@ -104,6 +129,13 @@ impl Worker {
                     return Ok(());
                 }
                 deadline = self.drain();
+            }
+            // Not before: what was read from a socket would be lost with this process.
+            if let Some(Pause { begun, end }) = self.pause.take() {
+                self.io.flush();
+                let _ = begun.send(());
+                let _ = end.recv();
+                catch_up_until = Some(clock.instant() + CATCH_UP_MAX);
             }
             if deadline.is_some_and(|deadline| deadline <= now.instant) {
                 let decided = self.try_to_decide(Input::Timeout, now);
@@ -189,6 +221,7 @@ impl Worker {
             Command::Hold(holding) => self.decide(Input::Hold(holding), now),
             Command::Drain => self.decide(Input::Drain, now),
             Command::EndAll => self.decide(Input::EndAll, now),
+            Command::Pause(pause) => self.pause = Some(pause),
             Command::Stop => return false,
         }
         true

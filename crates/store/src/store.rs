@@ -50,17 +50,34 @@ struct Inner {
     records: Database,
     key: SecretKey,
     tokens: RwLock<TokenCache>,
-    /// Held for its lock: the system drops it with the process, whatever ends it.
-    _lock: fs::File,
+    /// Held for its lock: the system drops it with the last process that has it, whatever ends that.
+    lock: fs::File,
 }
 
 impl Store {
     /// Opens `folder`, makes it (mode 0700) if it is missing, locks it against other nodes, and brings the databases
     /// up to date.
     pub async fn open(folder: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let lock = Self::claim(&folder)?;
+        Self::open_claimed(folder, lock).await
+    }
+
+    /// Makes the directory and takes its lock, and touches no data yet.
+    ///
+    /// # Errors
+    /// The directory cannot be made or belongs to another process.
+    pub fn claim(folder: impl AsRef<Path>) -> Result<fs::File, OpenError> {
+        make_private_folder(folder.as_ref())?;
+        lock_folder(folder.as_ref())
+    }
+
+    /// The rest of [`Store::open`], with the lock of [`Store::claim`], or with that of the process that this one takes over
+    /// from ([`Store::lock`]). That one must write nothing more, but may still have all open: it closes when it ends.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_claimed(folder: impl AsRef<Path>, lock: fs::File) -> Result<Self, OpenError> {
         let folder = folder.as_ref();
-        make_private_folder(folder)?;
-        let lock = lock_folder(folder)?;
         let site = Database::open(folder, SITE_FILE, SITE_MIGRATIONS).await?;
         let records = Database::open(folder, RECORDS_FILE, RECORDS_MIGRATIONS).await?;
         let failed = |source| OpenError::Database { path: folder.join(SITE_FILE), source };
@@ -72,7 +89,12 @@ impl Store {
         let key = SecretKey::open(&folder.join(KEY_FILE), sealed == 0)?;
         let tokens = RwLock::new(TokenCache::load(&site).await.map_err(failed)?);
         flush_folder(folder)?;
-        Ok(Self(Arc::new(Inner { folder: folder.to_path_buf(), site, records, key, tokens, _lock: lock })))
+        Ok(Self(Arc::new(Inner { folder: folder.to_path_buf(), site, records, key, tokens, lock })))
+    }
+
+    /// The lock on the data directory, to be handed to a process that takes over.
+    pub fn lock(&self) -> &fs::File {
+        &self.0.lock
     }
 
     /// The data directory.

@@ -1,12 +1,13 @@
 //! Listeners for streams: accept, admit, shake hands, converse.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use offhook_sip::transport::{Flow, Listener, ListenerId, Transport};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -35,12 +36,26 @@ pub struct StreamListenerConfig {
     pub bind: SocketAddr,
     /// Certificate and key; needed for TLS and WSS, not used for others.
     pub tls: Option<Arc<ServerTls>>,
+    /// A socket that listens there already, such as one of an earlier process; default none.
+    pub socket: Option<Arc<OwnedFd>>,
 }
 
 impl StreamListenerConfig {
     /// A listener without TLS.
     pub const fn new(id: ListenerId, transport: Transport, bind: SocketAddr) -> Self {
-        Self { id, transport, bind, tls: None }
+        Self { id, transport, bind, tls: None, socket: None }
+    }
+
+    /// Opens the socket, for [`StreamListenerConfig::socket`]: whoever holds it can hand it on.
+    ///
+    /// # Errors
+    /// [`BindError`] with address, cause and a hint.
+    pub fn open(&self) -> Result<OwnedFd, BindError> {
+        listening_socket(self.bind).map(OwnedFd::from).map_err(|source| BindError {
+            address: self.bind,
+            transport: self.transport,
+            source,
+        })
     }
 }
 
@@ -68,15 +83,10 @@ impl Streams {
         if config.transport.is_secure() && config.tls.is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a certificate and key are needed"));
         }
-        let socket = Socket::new(Domain::for_address(config.bind), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        // A restart shall not wait for connections of the last run to leave TIME_WAIT.
-        socket.set_reuse_address(true)?;
-        if config.bind.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&config.bind.into())?;
-        socket.listen(BACKLOG)?;
+        let socket = match &config.socket {
+            Some(socket) => Socket::from(socket.try_clone()?),
+            None => listening_socket(config.bind)?,
+        };
         let _runtime = self.0.runtime.enter();
         let listener = TcpListener::from_std(socket.into())?;
         let bound = listener.local_addr()?;
@@ -84,9 +94,26 @@ impl Streams {
     }
 }
 
+fn listening_socket(bind: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(bind), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // A restart shall not wait for connections of the last run to leave TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if bind.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&bind.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
 async fn accept_all(streams: Streams, listener: TcpListener, config: StreamListenerConfig) {
+    let mut pausing = streams.0.pausing.subscribe();
     loop {
         let accepted = tokio::select! {
+            // Asked before: what the kernel holds is for the process that takes over.
+            biased;
+            true = paused(&mut pausing) => continue,
             accepted = listener.accept() => accepted,
             () = streams.worker_ended() => return,
         };
@@ -105,6 +132,12 @@ async fn accept_all(streams: Streams, listener: TcpListener, config: StreamListe
             }
         }
     }
+}
+
+/// Waits for a pause, and for its end. Returns only when there was one.
+async fn paused(pausing: &mut watch::Receiver<bool>) -> bool {
+    let begun = pausing.wait_for(|pausing| *pausing).await.is_ok();
+    begun && pausing.wait_for(|pausing| !*pausing).await.is_ok()
 }
 
 /// The peer gave up before we accepted: nothing is wrong with the listener.

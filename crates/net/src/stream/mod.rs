@@ -21,7 +21,10 @@ use std::sync::{
 
 use bytes::Bytes;
 use offhook_sip::transport::{ConnectionId, Flow};
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 
 pub use limits::{StreamLimits, StreamSettings};
 pub use listen::StreamListenerConfig;
@@ -48,6 +51,8 @@ struct Shared {
     events: mpsc::Sender<StreamEvent>,
     bell: Bell,
     next_connection: AtomicU64,
+    /// Nothing is accepted for now.
+    pausing: watch::Sender<bool>,
 }
 
 /// What the tasks tell the worker.
@@ -81,8 +86,14 @@ impl Streams {
             events,
             bell,
             next_connection: AtomicU64::new(1),
+            pausing: watch::channel(false).0,
         };
         (Self(Arc::new(shared)), receiver)
+    }
+
+    /// Accepts no connections while `pausing`; they wait in the kernel.
+    pub fn pause(&self, pausing: bool) {
+        self.0.pausing.send_replace(pausing);
     }
 
     fn new_connection(&self) -> ConnectionId {

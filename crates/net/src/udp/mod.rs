@@ -6,7 +6,7 @@ mod options;
 mod sockaddr;
 mod socket;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc};
 
 use offhook_sip::transport::{ListenerId, Transport};
 
@@ -31,12 +31,33 @@ pub struct UdpListenerConfig {
     pub receive_buffer_bytes: usize,
     /// Differentiated services code point of what we send, 0..=63; default [`DSCP_SIGNALLING`].
     pub dscp: u8,
+    /// A socket that is bound there already, such as one of an earlier process; default none.
+    pub socket: Option<Arc<OwnedFd>>,
 }
 
 impl UdpListenerConfig {
     /// A listener with the defaults.
     pub const fn new(id: ListenerId, bind: SocketAddr) -> Self {
-        Self { id, bind, reuse_port: false, receive_buffer_bytes: 4 << 20, dscp: DSCP_SIGNALLING }
+        Self {
+            id,
+            bind,
+            reuse_port: false,
+            receive_buffer_bytes: 4 << 20,
+            dscp: DSCP_SIGNALLING,
+            socket: None,
+        }
+    }
+
+    /// Opens the socket, for [`UdpListenerConfig::socket`]: whoever holds it can hand it on.
+    ///
+    /// # Errors
+    /// [`BindError`] with address, cause and a hint.
+    pub fn open(&self) -> Result<OwnedFd, BindError> {
+        UdpSocket::make(self).map(OwnedFd::from).map_err(|source| BindError {
+            address: self.bind,
+            transport: Transport::Udp,
+            source,
+        })
     }
 }
 

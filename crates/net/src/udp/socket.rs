@@ -66,6 +66,16 @@ impl UdpSocket {
     }
 
     fn open(config: &UdpListenerConfig) -> io::Result<Self> {
+        let socket = match &config.socket {
+            Some(socket) => Socket::from(socket.try_clone()?),
+            None => Self::make(config)?,
+        };
+        let bound = socket.local_addr()?.as_socket().unwrap_or(config.bind);
+        Ok(Self { listener: config.id, bound, socket, queue: VecDeque::new() })
+    }
+
+    /// A bound socket with all its options.
+    pub(super) fn make(config: &UdpListenerConfig) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(config.bind), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         if config.reuse_port {
@@ -80,8 +90,7 @@ impl UdpSocket {
         options::receive_local_address(&socket, config.bind)?;
         options::receive_buffer(&socket, config.receive_buffer_bytes)?;
         socket.bind(&config.bind.into())?;
-        let bound = socket.local_addr()?.as_socket().unwrap_or(config.bind);
-        Ok(Self { listener: config.id, bound, socket, queue: VecDeque::new() })
+        Ok(socket)
     }
 
     /// Reads what waits, a bounded number of datagrams. Returns whether more may wait.

@@ -121,6 +121,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Have a new process of the program take everything over
+    #[command(after_help = "\
+Examples:\n  install -m 0755 offhook-new /usr/local/bin/offhook && offhook upgrade\n\n\
+The new process takes over listeners, registrations and calls; what comes\nmeanwhile waits, and is not lost. Phones over TCP, TLS and WebSocket connect\n\
+anew. A new version that does not start leaves the old one serving; what it\ncomplained of is in the log.")]
+    Upgrade,
     /// Let running calls end, take no new ones, then stop the node
     #[command(
         after_help = "Examples:\n  offhook drain\n\nRunning calls have limits.drain_secs to end. SIGTERM does the same."

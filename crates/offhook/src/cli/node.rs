@@ -12,11 +12,15 @@ Examples:
 
 SIGTERM and SIGINT (Ctrl-C) drain: no new calls, running ones have
 limits.drain_secs to end. A second signal ends them, a third one stops the node
-at once. SIGHUP reads the certificates again.")]
+at once. SIGHUP reads the certificates again. SIGUSR2 does what
+`offhook upgrade` does.")]
 pub struct ServeArgs {
     /// Make two demo lines with fresh passwords, if there are no lines yet
     #[arg(long)]
     pub demo: bool,
+    /// Take over from the node that runs on the same data
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// What to do with the configuration.

@@ -32,6 +32,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
     match &command {
         Command::Backup(args) => return backup::backup(config, args).await,
         Command::Restore(args) => return backup::restore(config, args).await,
+        Command::Upgrade => return upgrade(config),
         _ => {}
     }
     let config = Config::load(config)?.config;
@@ -59,7 +60,8 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         | Command::Token(_)
         | Command::Load { .. }
         | Command::Backup(_)
-        | Command::Restore(_) => Ok(()),
+        | Command::Restore(_)
+        | Command::Upgrade => Ok(()),
     }
 }
 
@@ -112,6 +114,13 @@ async fn status(client: &Client, json: bool) -> Result<(), Failure> {
     }
     output::warnings(&status);
     Ok(())
+}
+
+fn upgrade(config: Option<&Path>) -> Result<(), Failure> {
+    let config = Config::load(config)?.config;
+    offhook_node::ask_for_upgrade(&config.storage.data)
+        .map_err(|error| Failure::new(error.to_string(), error.hint()))?;
+    output::line("A new process serves.")
 }
 
 async fn drain(client: &Client) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ pub fn run(config: Option<&Path>, args: &ServeArgs) -> Result<(), Failure> {
     for warning in loaded.config.warnings() {
         output::note(&format!("warning: {warning}"));
     }
-    let options = ServeOptions { demo: args.demo };
+    let options = ServeOptions { demo: args.demo, take_over: args.take_over };
     offhook_node::run(loaded.config, options, |welcome| {
         // A node whose standard output is closed still serves.
         let _ = output::print(&greeting(welcome, own_address(), &own_name()));
