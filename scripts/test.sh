@@ -15,4 +15,4 @@ step "lints"
 cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 step "tests"
-cargo test --workspace --quiet
+cargo test --workspace --quiet --no-fail-fast
