@@ -25,12 +25,13 @@ fn talk(alice: &Phone, bob: &Phone, [left, right]: [u16; 2], from: u16) {
 /// One test in this file: it uses up what the whole process has.
 #[test]
 fn a_call_is_let_in_by_closing_connected_sockets_and_those_that_are_on_go_on() {
-    let stage = Stage::new(4);
+    let stage = Stage::new(8);
     let (alice, bob) = (Phone::new(1), Phone::new(2));
     let ports = [stage.open(1, 1)[0], stage.open(2, 1)[0]];
     stage.configure(1, vec![alice.config()]);
     stage.configure(2, vec![bob.config()]);
     stage.bridge(1, 2);
+    stage.settle();
     talk(&alice, &bob, ports, 0);
     let limit = libc::rlimit { rlim_cur: FILES_MAX, rlim_max: FILES_MAX };
     // SAFETY: the struct lives through the call, which reads it.
