@@ -73,6 +73,17 @@ impl Random {
 pub struct Token<const N: usize>([u8; N]);
 
 impl<const N: usize> Token<N> {
+    /// The token that a number stands for, 5 of its bits to a letter: at most 12 of them differ from number to number.
+    pub fn from_number(number: u64) -> Self {
+        const { assert!(N <= 12, "64 bits are 12 letters") };
+        let mut rest = number;
+        Self([(); N].map(|()| {
+            let letter = TOKEN_LETTERS[(rest & 31) as usize];
+            rest >>= 5;
+            letter
+        }))
+    }
+
     /// The letters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("token letters are ASCII")
@@ -94,6 +105,12 @@ mod tests {
         let draw = |seed| Random::from_number(seed).token::<16>();
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn a_number_makes_one_token_and_another_number_another() {
+        assert_eq!(Token::<12>::from_number(1).as_str(), "baaaaaaaaaaa");
+        assert_eq!(Token::<12>::from_number((1 << 60) - 1).as_str(), "999999999999");
     }
 
     #[test]

@@ -138,6 +138,26 @@ fn injured_and_replayed_messages_of_a_call_do_no_lasting_harm() {
     }
 }
 
+/// RFC 3261 §8.2.7: a challenge leaves nothing behind, and yet every copy of a request is answered with the same To tag.
+#[test]
+fn copies_of_a_request_are_challenged_with_the_same_tag() {
+    let (mut world, _) = world_with(WorldConfig::with_lines(1, &[]), false);
+    let text = "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.99;branch=z9hG4bKcopy\r\n\
+                From: <sip:101@example.com>;tag=f\r\nTo: <sip:101@example.com>\r\nCall-ID: copy\r\n\
+                CSeq: 1 REGISTER\r\nMax-Forwards: 70\r\nContact: <sip:192.0.2.99>\r\nContent-Length: 0\r\n\r\n";
+    for other in [text.to_owned(), text.to_owned(), text.replace("Kcopy", "Kother")] {
+        world.inject(STRANGER.parse().unwrap(), Bytes::from(other));
+        world.run_secs(2);
+    }
+    let tag = |(_, bytes): &(_, Bytes)| {
+        let answer = std::str::from_utf8(bytes).unwrap();
+        assert!(answer.starts_with("SIP/2.0 401"), "{answer}");
+        answer.lines().find(|line| line.starts_with("To:")).unwrap().to_owned()
+    };
+    let tags: Vec<String> = world.sent_nowhere.iter().map(tag).collect();
+    assert!(tags.len() == 3 && tags[0] == tags[1] && tags[1] != tags[2], "{tags:?}");
+}
+
 /// A stranger sends 5,000 INVITEs in a second, each another call. The guard lets a burst through and no more; phones that
 /// are registered call each other all the while.
 #[test]

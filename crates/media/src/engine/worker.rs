@@ -80,8 +80,6 @@ impl Worker {
         let epoll = Epoll::new()?;
         epoll.add(&*bell, BELL)?;
         let origin = std::time::Instant::now();
-        let offload = config.kernel.as_ref();
-        let offload = offload.and_then(|kernel| open_plane(kernel, config.dscp, origin, &counters));
         let (metronome, patience) = (metronome(TICK)?, metronome(Duration::ZERO)?);
         epoll.add(&metronome, METRONOME)?;
         epoll.add(&patience, PATIENCE)?;
@@ -102,12 +100,17 @@ impl Worker {
             tell,
             origin,
             turn: 0,
-            offload,
+            offload: None,
         })
     }
 
     /// Runs until it is told to stop.
     pub fn run(mut self) {
+        // Here and not before the thread: what loads for a tenth of a second and more keeps only media waiting, which nobody sends
+        // yet or which the kernel still carries.
+        let kernel = self.config.kernel.as_ref();
+        self.offload =
+            kernel.and_then(|kernel| open_plane(kernel, self.config.dscp, self.origin, &self.counters));
         loop {
             if let Err(error) = self.epoll.wait() {
                 // Only a bug of ours brings this about: the set and its events are valid for the thread's life.

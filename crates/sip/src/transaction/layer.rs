@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use offhook_base::{Instant, Random};
+use offhook_base::{Instant, Random, Token};
 
 use super::{
     ack,
@@ -270,7 +270,7 @@ impl TransactionLayer {
 
     /// Answers a request once and forgets it: for a challenge to whoever it may be. RFC 3261 §26.3.2.4: no repeats, which
     /// would flood whose address was forged, and no state, which would fill the table. A request that comes again is a
-    /// new one.
+    /// new one; its answer is to have the same To tag, [`Self::lasting_tag`] (§8.2.7).
     pub fn respond_once(&mut self, key: ServerKey, response: Bytes) {
         let is_server = self.table.get(key.0).is_some_and(|entry| {
             matches!(entry.role, Role::InviteServer { .. } | Role::NonInviteServer { .. })
@@ -279,6 +279,11 @@ impl TransactionLayer {
             self.transmit(key.0, response);
             self.bury(key.0);
         }
+    }
+
+    /// A To tag for answers to this request, the same for all its copies even if it is forgotten in between.
+    pub fn lasting_tag(&self, key: ServerKey) -> Token<12> {
+        self.table.get(key.0).map_or_else(|| Token::from_number(0), |entry| entry.matched_by.tag())
     }
 
     /// Sends 100 for an INVITE that has had no answer, before [`LayerConfig::trying_after`] has passed: whoever sent it is

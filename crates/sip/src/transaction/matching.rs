@@ -6,7 +6,7 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use offhook_base::Random;
+use offhook_base::{Random, Token};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::{
@@ -17,6 +17,13 @@ use crate::{
 /// The identity of a transaction, or of a request that may arrive by several ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MatchKey(u64, u64);
+
+impl MatchKey {
+    /// A To tag that every copy of the request leads to, and that tells nothing of the request.
+    pub fn tag(self) -> Token<12> {
+        Token::from_number(self.1)
+    }
+}
 
 impl Hash for MatchKey {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -31,7 +31,7 @@ impl Exchange {
 
     /// Lets the request through the gate, or answers it.
     fn authenticate(&mut self, incoming: &Incoming, now: Moment) -> Option<Proof> {
-        let tag = self.services.random.token::<12>();
+        let tag = self.services.layer.lasting_tag(incoming.key);
         let settings = Arc::clone(&self.services.settings);
         let local = incoming.flow.local.ip();
         let is_our_host = |host: &str| settings.is_our_host(host, local);
