@@ -209,6 +209,8 @@ pub struct Phone<L> {
     unread: Vec<Message>,
     /// The Call-IDs of the calls it was called by: an INVITE that came twice is no new one.
     calls: Vec<String>,
+    /// The ACK of its latest call, with that one's Call-ID: a 200 that comes again gets it again (RFC 3261 §13.2.2.4).
+    ack: Option<(String, String)>,
 }
 
 /// A dialog as this side sees it.
@@ -230,7 +232,8 @@ fn fresh() -> String {
 impl<L: Link> Phone<L> {
     /// A phone for `line` of the node at `server`.
     pub fn new(link: L, line: &str, server: SocketAddr) -> Self {
-        Self { link, line: line.into(), server, tag: fresh(), cseq: 0, unread: Vec::new(), calls: Vec::new() }
+        let line = line.into();
+        Self { link, line, server, tag: fresh(), cseq: 0, unread: Vec::new(), calls: Vec::new(), ack: None }
     }
 
     fn contact(&self) -> String {
@@ -266,6 +269,7 @@ impl<L: Link> Phone<L> {
         if answer.status().is_some_and(|status| status < 300) {
             let ack = self.request_text("ACK", &dialog.target, cseq, &dialog, &fresh(), "", "");
             self.link.send(ack.as_bytes());
+            self.ack = Some((dialog.call_id.clone(), ack));
         }
         (dialog, answer)
     }
@@ -409,8 +413,15 @@ impl<L: Link> Phone<L> {
                 self.line,
                 self.unread
             );
-            if let Some(octets) = self.link.receive() {
-                self.unread.push(Message::parse(&octets));
+            let Some(octets) = self.link.receive() else { continue };
+            let message = Message::parse(&octets);
+            let is_repeated_answer =
+                message.status() == Some(200) && message.header("cseq").ends_with("INVITE");
+            match &self.ack {
+                Some((call_id, ack)) if is_repeated_answer && message.header("call-id") == call_id => {
+                    self.link.send(ack.as_bytes());
+                }
+                _ => self.unread.push(message),
             }
         }
     }
