@@ -11,6 +11,7 @@ mod lasting;
 mod load;
 mod looked_at;
 mod outage;
+mod services;
 mod sipp_calls;
 mod transcoding;
 mod transports;

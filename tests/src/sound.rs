@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator};
+use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator, tones_of_key};
+use offhook_rtp::telephone_event::{EventCode, TelephoneEvent};
 
 /// Samples a second of all sound here: G.711's.
 pub const RATE: u32 = 8000;
@@ -165,6 +166,42 @@ impl RtpEnd {
             thread::sleep(next.saturating_duration_since(Instant::now()));
             self.take();
         }
+    }
+
+    /// The same with the tones of a key instead of its voice, and a pause after it.
+    pub fn press(&mut self, description: &str, key: char) {
+        let tones = tones_of_key(key).expect("a key").map(|hz| (f64::from(hz), LEVEL));
+        for tones in [&tones[..], &[]] {
+            let generator = ToneGenerator::new(RATE, tones).expect("audible tones");
+            let voice = std::mem::replace(&mut self.voice, generator);
+            self.talk(description, Duration::from_millis(100));
+            self.voice = voice;
+        }
+    }
+
+    /// Presses a key as telephone events of payload type 101 (RFC 4733), for 100 ms.
+    pub fn press_as_event(&mut self, description: &str, key: char) {
+        let to = media_address(description);
+        let code = EventCode::from_digit(key).expect("a key");
+        let start = (u32::from(self.packets) * 160).to_be_bytes();
+        for packet in 1..=7_u16 {
+            let (end, duration) = (packet >= 5, packet.min(5) * 160);
+            let event = TelephoneEvent { code, end, volume: 10, duration };
+            let mut octets = vec![0x80, 101 | u8::from(packet == 1) << 7];
+            octets.extend(self.packets.to_be_bytes());
+            octets.extend(start);
+            octets.extend(0x0ff0_0ff0_u32.to_be_bytes());
+            octets.extend(event.to_bytes());
+            let _ = self.socket.send_to(&octets, to);
+            self.packets += 1;
+        }
+    }
+
+    /// A session description with telephone events besides.
+    pub fn description_with_events(&self) -> String {
+        let plain = self.description();
+        plain.replace("RTP/AVP 0\r\n", "RTP/AVP 0 101\r\n")
+            + "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
     }
 
     /// Takes the packets that have come.

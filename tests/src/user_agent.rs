@@ -241,6 +241,11 @@ impl<L: Link> Phone<L> {
         format!("<sip:{}@{};transport={transport}>", self.line, self.link.sent_by())
     }
 
+    /// The host and port that it names itself by.
+    pub fn link_address(&self) -> String {
+        self.link.sent_by()
+    }
+
     /// The address of record of a line of the node.
     pub fn address(&self, line: &str) -> String {
         format!("sip:{line}@{}", self.server)
@@ -279,6 +284,17 @@ impl<L: Link> Phone<L> {
         let (from, to) = (dialog.local.clone(), dialog.remote.clone());
         let (_, answer) = self.ask("BYE", &dialog.target, &from, &to, &dialog.call_id, "", "");
         assert_eq!(answer.status(), Some(200), "BYE got {answer:?}");
+    }
+
+    /// A request within a dialog; the final response to it. `headers` say what the body is.
+    pub fn request_within(&mut self, dialog: &Dialog, method: &str, headers: &str, body: &str) -> Message {
+        let (from, to) = (dialog.local.clone(), dialog.remote.clone());
+        let (cseq, answer) = self.ask(method, &dialog.target, &from, &to, &dialog.call_id, headers, body);
+        if method == "INVITE" && answer.status().is_some_and(|status| status < 300) {
+            let ack = self.request_text("ACK", &dialog.target, cseq, dialog, &fresh(), "", "");
+            self.link.send(ack.as_bytes());
+        }
+        answer
     }
 
     /// Any request outside of dialogs; the final response to it.

@@ -86,6 +86,8 @@ pub struct Snapshot {
     pub opens_failed: u64,
     /// How hard the Opus encoders try now, 0 to 5.
     pub effort: u64,
+    /// Legs that the node itself talks with now.
+    pub served: u64,
     /// What the in-kernel plane did; none where there is no such plane.
     pub kernel: Option<KernelSnapshot>,
 }
@@ -137,6 +139,7 @@ pub(crate) struct Counters {
     pub ports_in_use: Counter,
     pub opens_failed: Counter,
     pub effort: Counter,
+    pub served: Counter,
     /// 1 where there is a plane.
     pub kernel: Counter,
     pub kernel_streams: Counter,
@@ -159,6 +162,7 @@ impl Counters {
             ports_in_use: self.ports_in_use.value(),
             opens_failed: self.opens_failed.value(),
             effort: self.effort.value(),
+            served: self.served.value(),
             kernel: (self.kernel.value() > 0).then(|| KernelSnapshot {
                 streams: self.kernel_streams.value(),
                 packets: self.kernel_packets.value(),

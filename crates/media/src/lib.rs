@@ -1,5 +1,5 @@
-//! The media engine: port pairs, and a relay that carries what one leg sends to the other, transcoded where the two share no
-//! codec.
+//! The media engine: port pairs, a relay that carries what one leg sends to the other, transcoded where the two share no
+//! codec, and what the node says to legs that it talks with itself.
 //!
 //! Two parts. [`relay`] is pure: for each packet it says whether to forward it, to whom and through which port, and it
 //! learns where a leg behind a NAT really sends from (RFC 7362 §4) without ever believing a stranger. [`MediaEngine`]
@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod ports;
 mod prefetch;
 pub mod relay;
+pub mod sounds;
 
 pub use counters::{DropReason, KernelSnapshot, Snapshot};
 pub use engine::{MediaConfig, MediaEngine, MediaHandle, StartError};

@@ -118,7 +118,7 @@ impl Call {
                     self.keep(to, &buffer[..len]);
                 }
             }
-            Verdict::Answer { .. } | Verdict::Drop(_) => {}
+            Verdict::Answer { .. } | Verdict::Taken | Verdict::Drop(_) => {}
         }
     }
 

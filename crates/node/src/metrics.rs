@@ -143,7 +143,7 @@ fn resumed(resumed: &Resumed) -> Metric {
     }
 }
 
-fn media(media: &Snapshot) -> [Metric; 11] {
+fn media(media: &Snapshot) -> [Metric; 12] {
     use MetricKind::{Counter, Gauge};
     let dropped = DropReason::ALL.iter().map(|&reason| Sample {
         labels: vec![("reason", reason.name().to_string())],
@@ -170,6 +170,12 @@ fn media(media: &Snapshot) -> [Metric; 11] {
             "How hard Opus encoders try, 0 to 5; less under load.",
             Gauge,
             media.effort as f64,
+        ),
+        Metric::single(
+            "offhook_media_served",
+            "Legs that the node itself talks with: echo, announcements, menus.",
+            Gauge,
+            media.served as f64,
         ),
         Metric::single(
             "offhook_media_opens_failed",

@@ -11,6 +11,7 @@ use std::{
 
 use offhook_base::Random;
 use offhook_edge::{EdgeLimits, OverloadLimits};
+use offhook_media::sounds::Sounds;
 use offhook_net::{
     BindError, Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
     location::{Resolver, ResolverConfig, Support},
@@ -25,6 +26,7 @@ use offhook_sip::{
 };
 use offhook_switch::{
     registrar::RegistrarConfig,
+    service::ServiceNumbers,
     settings::{Settings, Transcoding},
 };
 use tokio::runtime::Handle;
@@ -204,6 +206,7 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
         bindings: config.limits.bindings.as_usize(),
         calls: config.limits.calls.as_usize(),
         emergency_numbers: config.emergency_numbers(),
+        services: services(config),
         keeps_calls: true,
         outage: seconds(config.limits.outage_secs.get()),
         reconnect: seconds(config.limits.reconnect_secs.get()),
@@ -214,6 +217,34 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
             DigestOffer::Sha256 => vec![HashFunction::Sha256],
         },
     }
+}
+
+/// The numbers of what the node does itself.
+fn services(config: &Config) -> ServiceNumbers {
+    let settings = &config.services;
+    let mut numbers = ServiceNumbers::new(settings.country.0, settings.utc_offset.0);
+    for (service, of_service) in settings.by_service() {
+        of_service.iter().for_each(|number| numbers.add(number, service));
+    }
+    numbers
+}
+
+/// What the node can play.
+///
+/// # Errors
+/// A sound of the operator's cannot be played.
+pub fn sounds(config: &Config) -> Result<Sounds, RunError> {
+    let mut sounds = Sounds::built_in();
+    if let Some(directory) = &config.services.sounds {
+        let added = sounds.add_directory(directory).map_err(|error| {
+            RunError::new(
+                format!("services.sounds: {error}"),
+                "make it playable, for example with: sox in.wav -r 16000 -c 1 -b 16 out.wav",
+            )
+        })?;
+        tracing::info!(sounds = added, "sounds read");
+    }
+    Ok(sounds)
 }
 
 /// Push services that phones name (RFC 8599 §14.1): the operator's webhook decides what it can do with each.

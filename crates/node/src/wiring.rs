@@ -339,6 +339,7 @@ fn start_media(
         dscp: u8::try_from(config.media.dscp.get()).unwrap_or(0),
         silence: (silence > 0).then(|| Duration::from_secs(silence)),
         kernel: kernel_plane::wanted(config),
+        sounds: Arc::new(start::sounds(config)?),
     };
     let runtime = tokio::runtime::Handle::current();
     // The engine's threads must not wait. A call does wait for what they say: where the queue is full a task tries again.

@@ -110,6 +110,8 @@ impl Engine {
                 self.bridge(left, right, now);
                 None
             }
+            // Who talks with the node itself is heard by nobody else: it is joined with nobody.
+            MediaCommand::Serve { .. } => None,
             MediaCommand::Close { endpoint } => self.close(endpoint),
         }
     }

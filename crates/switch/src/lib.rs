@@ -19,6 +19,7 @@ mod peer_calls;
 pub mod record;
 pub mod registrar;
 pub mod route;
+pub mod service;
 pub mod settings;
 pub mod summary;
 mod trunk_login;

@@ -59,11 +59,86 @@ pub enum MediaCommand {
         /// The other.
         right: EndpointId,
     },
+    /// The node itself talks with a leg that is joined with no other, by its first stream of sound. What it did for the leg
+    /// before ends.
+    Serve {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// The source that the leg hears, at random (RFC 3550 §8.1). One that is the same as before goes on.
+        source: u32,
+        /// What it does.
+        act: Act,
+    },
     /// Give the ports back and report. Unknown endpoints are ignored.
     Close {
         /// Which leg.
         endpoint: EndpointId,
     },
+}
+
+/// What the node does for a leg that it talks with itself. Keys that the leg presses are told in any case
+/// ([`MediaEvent::Key`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The leg hears silence.
+    Listen,
+    /// It hears itself.
+    Echo,
+    /// It hears these, one after the other.
+    Play {
+        /// Told at the end.
+        number: u32,
+        /// From the beginning again at the end; otherwise [`MediaEvent::Played`] tells of it, and silence follows.
+        repeats: bool,
+        /// At most [`PIECES_MAX`]; more are left out.
+        pieces: Vec<Piece>,
+    },
+}
+
+/// Pieces of one [`Act::Play`]: a sentence put together of words has some twenty.
+pub const PIECES_MAX: usize = 64;
+
+/// Something to play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Nothing, for so many ms.
+    Silence(u32),
+    /// A tone, at -13 dBm0 for each of its sines.
+    Tone {
+        /// Hz; at most four.
+        sines: &'static [u16],
+        /// How long.
+        ms: u32,
+    },
+    /// A sound by its name: of the node's own, or one of the operator's. An unknown one is left out.
+    Sound(&'static str),
+}
+
+/// A key that was pressed: `0` to `9`, `*`, `#`, `A` to `D`. What people type is theirs, a PIN as likely as not: it prints
+/// masked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key(char);
+
+impl Key {
+    /// The key of a letter; `None` if there is none such.
+    pub const fn new(letter: char) -> Option<Self> {
+        match letter {
+            '0'..='9' | '*' | '#' | 'A'..='D' => Some(Self(letter)),
+            'a'..='d' => Some(Self(letter.to_ascii_uppercase())),
+            _ => None,
+        }
+    }
+
+    /// The letter, to act on it.
+    pub const fn letter(self) -> char {
+        self.0
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(*)")
+    }
 }
 
 /// One media section as negotiated.
@@ -81,8 +156,8 @@ pub struct StreamConfig {
     pub crypto: Option<Box<StreamCrypto>>,
     /// What the payload types mean, for statistics.
     pub payloads: Vec<PayloadName>,
-    /// How the leg's sound is to be understood and made, where both legs of a bridge say so: the sides share no codec.
-    /// `None` relays packets as they are.
+    /// How the leg's sound is to be understood and made, where both legs of a bridge say so: the sides share no codec; or
+    /// where the node itself talks with the leg. `None` relays packets as they are.
     pub voice: Option<Box<VoiceConfig>>,
 }
 
@@ -227,6 +302,20 @@ pub enum MediaEvent {
         endpoint: EndpointId,
         /// How long.
         lasted: Duration,
+    },
+    /// A leg that the node talks with has heard all that was to be played.
+    Played {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// The number of the [`Act::Play`].
+        number: u32,
+    },
+    /// A leg that the node talks with has pressed a key: told once, when the press begins.
+    Key {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// Which key.
+        key: Key,
     },
     /// The last word on an endpoint: one report per stream opened.
     Closed {

@@ -7,6 +7,8 @@ use offhook_sip::message::StatusCode;
 use crate::{
     directory::{CallPermission, Directory, Line, Peer},
     record::EndCause,
+    service::Service,
+    settings::Settings,
 };
 
 /// Who places a call; each variant was proved: by credentials, or by an address on the peer's list.
@@ -58,6 +60,8 @@ pub enum Route {
     Line(Arc<Line>),
     /// To a peer, which knows the number.
     Peer(Arc<Peer>),
+    /// Nowhere: the node does it itself.
+    Service(Service),
 }
 
 /// Why a call goes nowhere.
@@ -85,10 +89,10 @@ impl NoRoute {
 /// Decides where `user` of `domain_is_ours`'s domain is reached for `caller`.
 ///
 /// Emergency numbers go to a peer, whatever the caller's permission is. Otherwise lines of the caller's tenant come
-/// first, then, if the caller may, peers by number prefix.
+/// first, then what the node does itself, then, if the caller may, peers by number prefix.
 pub fn decide(
     directory: &Directory,
-    emergency_numbers: &[Box<str>],
+    settings: &Settings,
     caller: &Caller,
     user: &str,
     domain_is_ours: bool,
@@ -97,7 +101,7 @@ pub fn decide(
         return Err(NoRoute::ForeignDomain);
     }
     let tenant = caller.tenant();
-    let is_emergency = emergency_numbers.iter().any(|number| **number == *user);
+    let is_emergency = settings.emergency_numbers.iter().any(|number| **number == *user);
     let peer = directory.peer_for_number(tenant, user);
     // A peer's own number sent back to it would loop between the two.
     let peer = peer.filter(|peer| !matches!(caller, Caller::Peer(source) if source.id == peer.id));
@@ -107,6 +111,9 @@ pub fn decide(
     }
     if let Some(line) = directory.line(tenant, user).filter(|line| line.enabled) {
         return Ok(Route::Line(Arc::clone(line)));
+    }
+    if let Some(service) = settings.services.of_number(user) {
+        return Ok(Route::Service(service));
     }
     let allowed = caller.may_call() == CallPermission::Outside;
     match peer {
@@ -119,7 +126,10 @@ pub fn decide(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant};
+    use crate::{
+        directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant},
+        service::ServiceNumbers,
+    };
 
     fn line(name: &str, may_call: CallPermission) -> Line {
         Line {
@@ -168,13 +178,23 @@ pub(crate) mod tests {
         Directory::new(vec![tenant], vec![], vec![], lines, vec![peer(1, &["00"]), peer(2, &["0049", "1"])])
     }
 
+    fn settings() -> Settings {
+        let mut services = ServiceNumbers::default();
+        for (number, service) in
+            [("*43", Service::Echo), ("0033500", Service::Tones), ("102", Service::Clock)]
+        {
+            services.add(number, service);
+        }
+        Settings { emergency_numbers: vec!["112".into()], services, ..Settings::default() }
+    }
+
     fn decided(caller: &str, user: &str) -> Result<String, NoRoute> {
         let directory = directory();
         let caller = Caller::Line(Arc::clone(directory.line("default", caller).unwrap()));
-        let emergency = ["112".into()];
-        decide(&directory, &emergency, &caller, user, true).map(|route| match route {
+        decide(&directory, &settings(), &caller, user, true).map(|route| match route {
             Route::Line(line) => line.name.to_string(),
             Route::Peer(peer) => peer.name.to_string(),
+            Route::Service(service) => format!("{service:?}"),
         })
     }
 
@@ -190,9 +210,19 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn services_come_after_lines_and_before_peers() {
+        assert_eq!(decided("101", "*43"), Ok("Echo".into()));
+        assert_eq!(decided("102", "0033500"), Ok("Tones".into()));
+        assert_eq!(decided("101", "102"), Ok("102".into()));
+    }
+
+    #[test]
     fn a_foreign_domain_is_never_relayed_to() {
         let directory = directory();
         let caller = Caller::Line(Arc::clone(directory.line("default", "102").unwrap()));
-        assert_eq!(decide(&directory, &[], &caller, "101", false).unwrap_err(), NoRoute::ForeignDomain);
+        assert_eq!(
+            decide(&directory, &settings(), &caller, "101", false).unwrap_err(),
+            NoRoute::ForeignDomain
+        );
     }
 }

@@ -9,6 +9,8 @@ use offhook_sip::{
     transport::{Listener, ListenerId, Transport},
 };
 
+use crate::service::ServiceNumbers;
+
 /// When the node offers codecs of its own, to recode where two sides share none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transcoding {
@@ -52,6 +54,8 @@ pub struct Settings {
     pub calls: usize,
     /// Numbers every line may call.
     pub emergency_numbers: Vec<Box<str>>,
+    /// The numbers of what the node does itself. Default: none.
+    pub services: ServiceNumbers,
     /// Whether calls are kept for another process ([`crate::kept`]). Default true.
     pub keeps_calls: bool,
     /// How long the node may have been down so that calls are gone on with. Default 5 min: phones that hear nothing give up
@@ -85,6 +89,7 @@ impl Default for Settings {
                 .iter()
                 .map(|&number| number.into())
                 .collect(),
+            services: ServiceNumbers::default(),
             keeps_calls: true,
             outage: Duration::from_secs(300),
             reconnect: Duration::from_secs(60),

@@ -25,6 +25,7 @@ use crate::{
     counters::{Counters, Snapshot},
     kernel::KernelConfig,
     ports::PortPool,
+    sounds::Sounds,
 };
 use worker::Worker;
 
@@ -32,7 +33,7 @@ use worker::Worker;
 const ORDERS_MAX: usize = 8192;
 
 /// How the engine runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MediaConfig {
     /// UDP ports, bound in pairs of an even one for RTP and the next for RTCP. Default 20000..=39999: 5000 calls of
     /// two legs.
@@ -45,11 +46,19 @@ pub struct MediaConfig {
     pub silence: Option<Duration>,
     /// The in-kernel plane, where this process may and the kernel can; default none: user space relays everything.
     pub kernel: Option<KernelConfig>,
+    /// What the node can play. Default: its own sounds.
+    pub sounds: Arc<Sounds>,
 }
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { ports: 20_000..=39_999, dscp: 46, silence: Some(Duration::from_secs(60)), kernel: None }
+        Self {
+            ports: 20_000..=39_999,
+            dscp: 46,
+            silence: Some(Duration::from_secs(60)),
+            kernel: None,
+            sounds: Arc::new(Sounds::built_in()),
+        }
     }
 }
 

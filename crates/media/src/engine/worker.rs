@@ -23,7 +23,7 @@ use crate::{
     DropReason,
     counters::Counters,
     ports::PortPool,
-    relay::{OVERHEAD_MAX, PortId, Relay, Verdict},
+    relay::{BEAT_MS, OVERHEAD_MAX, PortId, Relay, Verdict},
 };
 
 /// How often silence is looked for.
@@ -36,6 +36,10 @@ const METRONOME: u64 = u64::MAX - 1;
 const PATIENCE_TICK: Duration = Duration::from_millis(5);
 /// Names that beat.
 const PATIENCE: u64 = u64::MAX - 2;
+/// Names the beat of what the node says itself, while there is any.
+const BEAT: u64 = u64::MAX - 3;
+/// Beats that are made up for when the thread comes late; what is left out beyond is heard as a gap.
+const BEATS_LATE_MAX: u64 = 5;
 /// Packets read from one port in a turn: a video frame's worth. More wait for the next turn, so that a flooded port does
 /// not starve the others.
 const BURST_MAX: usize = 32;
@@ -58,6 +62,9 @@ pub struct Worker {
     /// Beats only while packets wait.
     patience: File,
     is_patient: bool,
+    /// Beats only while the node talks with somebody.
+    beat: File,
+    is_beating: bool,
     stopwatch: Stopwatch,
     orders: Receiver<Order>,
     counters: Arc<Counters>,
@@ -80,11 +87,13 @@ impl Worker {
         let epoll = Epoll::new()?;
         epoll.add(&*bell, BELL)?;
         let origin = std::time::Instant::now();
+        let beat = metronome(Duration::ZERO)?;
         let (metronome, patience) = (metronome(TICK)?, metronome(Duration::ZERO)?);
         epoll.add(&metronome, METRONOME)?;
         epoll.add(&patience, PATIENCE)?;
+        epoll.add(&beat, BEAT)?;
         Ok(Self {
-            relay: Relay::new(config.silence),
+            relay: Relay::new(config.silence).with_sounds(config.sounds.clone()),
             config,
             pool,
             table: PortTable::new(),
@@ -94,6 +103,8 @@ impl Worker {
             metronome,
             patience,
             is_patient: false,
+            beat,
+            is_beating: false,
             stopwatch: Stopwatch::default(),
             orders,
             counters,
@@ -126,11 +137,13 @@ impl Worker {
                     BELL => has_orders = true,
                     METRONOME => self.tick(now),
                     PATIENCE => self.go_on(now),
+                    BEAT => self.beat(now),
                     token => self.read_port(Token(token), now),
                 }
             }
             self.set_patience();
             self.relay.tell_notes(&self.tell);
+            self.relay.tell_events(&self.tell);
             // Commands after packets: what came before a command was sent under what held before it.
             if has_orders && self.carry_out_orders().is_err() {
                 return;
@@ -159,6 +172,34 @@ impl Worker {
         let mut ports = Vec::new();
         self.relay.go_on(now, |port| ports.push(port));
         ports.into_iter().for_each(|port| self.say(port, now));
+    }
+
+    /// Says what is due to the legs that the node talks with.
+    fn beat(&mut self, now: Instant) {
+        let mut beats = [0; 8];
+        let due = match (&self.beat).read(&mut beats) {
+            Ok(_) => u64::from_ne_bytes(beats),
+            Err(_) => return,
+        };
+        for _ in 0..due.min(BEATS_LATE_MAX) {
+            self.relay.beat(now);
+        }
+        for at in 0..self.relay.served_count() {
+            if let Some(port) = self.relay.served_port(at) {
+                self.say(port, now);
+            }
+        }
+    }
+
+    fn set_beat(&mut self) {
+        let served = self.relay.served_count();
+        self.counters.served.set(served as u64);
+        if (served > 0) != self.is_beating {
+            self.is_beating = served > 0;
+            let period = if self.is_beating { Duration::from_millis(BEAT_MS) } else { Duration::ZERO };
+            // Only a descriptor that is none could be refused.
+            let _ = set_period(&self.beat, period);
+        }
     }
 
     fn set_patience(&mut self) {
@@ -240,6 +281,7 @@ impl Worker {
                 self.counters.stun_answered.add(1);
             }
             Verdict::Say { through } => self.say(through, now),
+            Verdict::Taken => {}
             Verdict::Drop(reason) => self.counters.count_drop(reason),
         }
         false
@@ -329,6 +371,12 @@ impl Worker {
                 self.before_change(left, now);
                 self.before_change(right, now);
                 self.relay.bridge(left, right, now);
+                self.set_beat();
+            }
+            MediaCommand::Serve { endpoint, source, act } => {
+                self.before_change(endpoint, now);
+                self.relay.serve(endpoint, source, &act);
+                self.set_beat();
             }
             MediaCommand::Close { endpoint } => self.close(endpoint, now),
         }
@@ -414,6 +462,7 @@ impl Worker {
         for pair in pairs.into_iter().flatten() {
             self.pool.give_back(pair, now);
         }
+        self.set_beat();
         self.publish();
         (self.tell)(MediaEvent::Closed { endpoint, streams });
     }

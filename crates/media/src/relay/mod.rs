@@ -9,19 +9,22 @@ mod crypto;
 mod effort;
 pub mod latch;
 mod payloads;
+mod serve;
 mod stream;
 mod transcode;
 mod voice;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use offhook_base::Instant;
 pub use offhook_rtp::srtp::OVERHEAD_MAX;
 use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality};
 
-use crate::{DropReason, prefetch::prefetch};
+use crate::{DropReason, prefetch::prefetch, sounds::Sounds};
 pub use carry::{CARRIED_PAYLOAD_TYPES, CarriedPayload, Course, Tally};
 use effort::Effort;
+pub use serve::BEAT_MS;
+use serve::Served;
 use stream::{Received, Stream};
 
 /// Which of a pair's ports.
@@ -91,6 +94,8 @@ pub enum Verdict {
         /// The partner's port.
         through: PortId,
     },
+    /// Nothing: it was for the node itself.
+    Taken,
     /// Nothing.
     Drop(DropReason),
 }
@@ -101,6 +106,8 @@ struct Endpoint {
     streams: Vec<Stream>,
     /// The slot of whom it is joined with.
     partner: Option<usize>,
+    /// What the node does for it, where it is joined with nobody.
+    served: Option<Box<Served>>,
     /// Since when silence counts: the bridge, or a description that was new.
     silent_since: Instant,
     told_silent: bool,
@@ -118,6 +125,11 @@ pub struct Relay {
     /// Slots of endpoints that another process would have to know more of than was noted.
     notes_due: Vec<usize>,
     effort: Effort,
+    /// Slots of legs that the node talks with itself.
+    served: Vec<usize>,
+    /// What is to be told of them.
+    events: Vec<MediaEvent>,
+    sounds: Arc<Sounds>,
 }
 
 impl Relay {
@@ -126,11 +138,15 @@ impl Relay {
         Self { silence, ..Self::default() }
     }
 
+    /// The same, with what it can play.
+    pub fn with_sounds(self, sounds: Arc<Sounds>) -> Self {
+        Self { sounds, ..self }
+    }
+
     /// Opens an endpoint with `streams` streams, or grows it to as many. The ports by stream: RTP, RTCP.
     pub fn open(&mut self, id: EndpointId, streams: usize, now: Instant) -> Vec<[PortId; 2]> {
         let slot = self.by_id.get(&id).copied().unwrap_or_else(|| {
-            let endpoint =
-                Endpoint { id, streams: Vec::new(), partner: None, silent_since: now, told_silent: false };
+            let endpoint = Endpoint::new(id, now);
             let slot = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(None);
                 self.slots.len() - 1
@@ -205,8 +221,10 @@ impl Relay {
         if left == right {
             return;
         }
-        self.part(left);
-        self.part(right);
+        for slot in [left, right] {
+            self.part(slot);
+            self.dismiss(slot);
+        }
         for (slot, partner) in [(left, right), (right, left)] {
             if let Some(endpoint) = &mut self.slots[slot] {
                 endpoint.partner = Some(partner);
@@ -228,6 +246,7 @@ impl Relay {
     pub fn close(&mut self, id: EndpointId) -> Option<Vec<StreamQuality>> {
         let slot = self.by_id.remove(&id)?;
         self.part(slot);
+        self.dismiss(slot);
         let endpoint = self.slots[slot].take()?;
         self.free.push(slot);
         Some(endpoint.streams.iter().map(Stream::quality).collect())
@@ -268,13 +287,16 @@ impl Relay {
         let endpoint = self.slots.get_mut(port.slot()).and_then(Option::as_mut);
         let endpoint = endpoint.ok_or(DropReason::Unbridged)?;
         let stream = endpoint.streams.get_mut(port.stream()).ok_or(DropReason::Unbridged)?;
-        let partner = endpoint.partner;
+        let (partner, is_served) = (endpoint.partner, endpoint.served.is_some());
         let received = stream.receive(port.component(), source, buffer, len, now);
         note_if_due(&mut self.notes_due, port.slot(), stream);
         let (kind, len) = match received? {
             Received::Pass(kind, len) => (kind, len),
             Received::Answer(len) => return Ok(Verdict::Answer { len }),
         };
+        if is_served {
+            return self.attend(port, kind, &buffer[..len], now);
+        }
         let slot = partner.ok_or(DropReason::Unbridged)?;
         if stream.is_transcoded() {
             return self.transcode(port, slot, kind, (buffer, len), now);
@@ -318,7 +340,9 @@ impl Relay {
     pub fn check_silence(&mut self, now: Instant, mut tell: impl FnMut(MediaEvent)) {
         let Some(limit) = self.silence else { return };
         for slot in 0..self.slots.len() {
-            let Some((partner, since)) = self.silent_bridge(slot) else { continue };
+            let Some((partner, since)) = self.silent_bridge(slot).or_else(|| self.silent_caller(slot)) else {
+                continue;
+            };
             let lasted = now - since;
             if lasted < limit {
                 continue;
@@ -347,6 +371,21 @@ impl Relay {
             std::iter::once(first).chain(both).flat_map(|(l, r)| [l.heard_at(), r.heard_at()]).flatten();
         let since = heard.max().unwrap_or_default().max(left.silent_since).max(right.silent_since);
         Some((partner, since))
+    }
+
+    /// For the slot of a leg that the node talks with, which should speak and was not told of: since when nothing came, not
+    /// even a report. Whoever listens to others may be silent by itself.
+    fn silent_caller(&self, slot: usize) -> Option<(usize, Instant)> {
+        let endpoint = self.slots[slot].as_ref().filter(|endpoint| !endpoint.told_silent)?;
+        endpoint.served.as_ref()?;
+        let stream = endpoint.streams.get(endpoint.spoken_stream()?).filter(|stream| stream.receives())?;
+        Some((slot, stream.alive_at().unwrap_or_default().max(endpoint.silent_since)))
+    }
+}
+
+impl Endpoint {
+    const fn new(id: EndpointId, now: Instant) -> Self {
+        Self { id, streams: Vec::new(), partner: None, served: None, silent_since: now, told_silent: false }
     }
 }
 

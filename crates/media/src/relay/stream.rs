@@ -62,6 +62,8 @@ pub(super) struct Stream {
     statistics: StreamStatistics,
     round_trip: RoundTripMeter,
     heard_at: Option<Instant>,
+    /// When RTCP last came from the leg.
+    reported_at: Option<Instant>,
     refused: u64,
     sent: u64,
     sent_ssrc: Option<Ssrc>,
@@ -92,6 +94,7 @@ impl Default for Stream {
             statistics: StreamStatistics::new(0),
             round_trip: RoundTripMeter::default(),
             heard_at: None,
+            reported_at: None,
             refused: 0,
             sent: 0,
             sent_ssrc: None,
@@ -162,6 +165,11 @@ impl Stream {
         self.voice.is_some()
     }
 
+    /// How it is heard and spoken to, where it is decoded.
+    pub fn voice_mut(&mut self) -> Option<&mut Voice> {
+        self.voice.as_deref_mut()
+    }
+
     /// Takes a packet of this leg for a partner that shares no codec with it. Without a voice at the other side it stays as it
     /// is.
     pub fn transcode(
@@ -217,6 +225,11 @@ impl Stream {
         self.config.receives && self.config.remote.is_some()
     }
 
+    /// True if the other end may be sent to.
+    pub fn sends(&self) -> bool {
+        self.config.sends && self.config.remote.is_some()
+    }
+
     /// Whom its RTP port listens to.
     pub fn source(&self) -> Option<SocketAddr> {
         self.media.source()
@@ -225,6 +238,11 @@ impl Stream {
     /// When media last came from the leg.
     pub fn heard_at(&self) -> Option<Instant> {
         self.heard_at
+    }
+
+    /// When anything last came from the leg: one that says nothing may still report what it hears.
+    pub fn alive_at(&self) -> Option<Instant> {
+        self.heard_at.max(self.reported_at)
     }
 
     /// Takes the packet that is the first `len` bytes of `buffer`, opens its SRTP and counts it.
@@ -311,6 +329,7 @@ impl Stream {
         if component == Component::Rtcp {
             self.source_is_new |= self.control.accept(source);
         }
+        self.reported_at = Some(now);
         self.read_reports(&buffer[..len], now);
         Ok(Received::Pass(Kind::Control, len))
     }

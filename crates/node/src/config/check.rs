@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use offhook_net::tls::{CertificateFiles, ClientTls, ClientTlsConfig, ServerTls, TlsError};
 use offhook_sip::transport::Transport;
+use offhook_switch::service::NUMBER_CHARS_MAX;
 
 use super::{Config, error::Complaint};
 
@@ -14,6 +15,7 @@ impl Config {
         self.check_listeners(&mut faults);
         self.check_durations(&mut faults);
         self.check_media(&mut faults);
+        self.check_services(&mut faults);
         self.check_files(&mut faults);
         faults
     }
@@ -172,6 +174,31 @@ impl Config {
                 "nobody can send to an unspecified address",
                 "write the address that phones reach the node at, or leave the key out",
             );
+        }
+    }
+
+    fn check_services(&self, faults: &mut Vec<Complaint>) {
+        let services = &self.services;
+        let mut taken: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, numbers) in services.by_name() {
+            for (index, number) in numbers.iter().enumerate() {
+                let key = format!("services.{name}.{index}");
+                let fits = (1..=NUMBER_CHARS_MAX).contains(&number.len())
+                    && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte));
+                if !fits {
+                    complain(faults, &key, "not a number", "write digits or letters, as in \"*43\"");
+                } else if self.sip.emergency_numbers.contains(number) {
+                    complain(faults, &key, "an emergency number", "take another number");
+                } else if let Some(other) = taken.insert(number, key.clone()) {
+                    complain(faults, &key, &format!("{number} is taken by {other}"), "take another number");
+                }
+            }
+        }
+        if let Some(directory) = &services.sounds
+            && !directory.is_dir()
+        {
+            let what = format!("there is no directory {}", directory.display());
+            complain(faults, "services.sounds", &what, "correct the path, or make the directory");
         }
     }
 

@@ -11,6 +11,7 @@ mod listen;
 mod reference;
 mod section;
 mod sections;
+mod services;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -22,10 +23,10 @@ pub use listen::{ListenAddress, ListenerConfig};
 pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
 pub use sections::{
-    DigestOffer, Dns, Http, KernelPlane, Limits, Log, LogFormat, LogLevel, Media, Push, Signalling, Sip,
-    Storage, Tls, Transcode,
+    DigestOffer, Dns, Http, KernelPlane, Limits, Log, LogFormat, LogLevel, Media, Push, Services, Signalling,
+    Sip, Storage, Tls, Transcode,
 };
-pub use value::{PortRange, Ranged, WebhookUrl};
+pub use value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl};
 
 /// The file that is read where none is named, if it is there.
 pub const DEFAULT_FILE: &str = "offhook.toml";
@@ -40,6 +41,8 @@ pub struct Config {
     pub http: Http,
     /// RTP and RTCP.
     pub media: Media,
+    /// What the node does itself.
+    pub services: Services,
     /// Name servers.
     pub dns: Dns,
     /// Where data is kept.

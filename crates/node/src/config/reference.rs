@@ -3,16 +3,17 @@
 use std::fmt::Write as _;
 
 use super::{
-    Config, Dns, Http, Limits, Log, Media, Push, Signalling, Sip, Storage, Tls,
+    Config, Dns, Http, Limits, Log, Media, Push, Services, Signalling, Sip, Storage, Tls,
     section::{Section, SectionDocs},
 };
 
 /// Every section in the order of [`Config`].
-pub(super) fn sections() -> [(&'static str, SectionDocs); 10] {
+pub(super) fn sections() -> [(&'static str, SectionDocs); 11] {
     [
         ("sip", Sip::docs()),
         ("http", Http::docs()),
         ("media", Media::docs()),
+        ("services", Services::docs()),
         ("dns", Dns::docs()),
         ("storage", Storage::docs()),
         ("limits", Limits::docs()),

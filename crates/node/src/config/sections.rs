@@ -11,7 +11,7 @@ use offhook_sip::transport::Transport;
 use super::{
     listen::ListenerConfig,
     section::{section, words},
-    value::{PortRange, Ranged, WebhookUrl},
+    value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl},
 };
 
 section! {
@@ -102,6 +102,28 @@ words! {
         Always = "always",
         /// Never: sides that share no codec cannot talk.
         Never = "never",
+    }
+}
+
+section! {
+    /// What the node does itself, at numbers that every line may call. A line of the same name goes before it; an empty list
+    /// turns a service off.
+    Services {
+        /// Callers hear themselves.
+        echo: Vec<String> = vec!["*43".into()],
+        /// The time of day is said.
+        clock: Vec<String> = vec!["*60".into()],
+        /// The signals of the telephone network can be heard, by keys.
+        tones: Vec<String> = vec!["*61".into()],
+        /// A menu leads to the others by keys.
+        menu: Vec<String> = vec!["*65".into()],
+        /// Whose signals are played (ITU-T E.180).
+        country: CountryCode = CountryCode::default(),
+        /// What the clock is ahead of UTC.
+        utc_offset: UtcOffset = UtcOffset::default(),
+        /// A directory of WAV files, read at the start. One that is named as one of the node's own sounds (`welcome.wav`) is
+        /// played in its place.
+        sounds: Option<PathBuf> = None,
     }
 }
 

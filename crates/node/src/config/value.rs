@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use offhook_codec::Country;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::section::Describe;
@@ -200,6 +201,82 @@ impl Describe for WebhookUrl {
     }
 }
 
+/// A country whose signals are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CountryCode(pub Country);
+
+impl FromStr for CountryCode {
+    type Err = UnknownCountry;
+
+    fn from_str(text: &str) -> Result<Self, UnknownCountry> {
+        Country::parse(text).map(Self).ok_or(UnknownCountry)
+    }
+}
+
+/// The signals of this country are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a country whose signals are known: allowed is {}", CountryCode::allowed())]
+pub struct UnknownCountry;
+
+impl fmt::Display for CountryCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.code())
+    }
+}
+
+impl Describe for CountryCode {
+    fn allowed() -> String {
+        Country::codes().map(|code| format!("`\"{code}\"`")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// What a clock is ahead of UTC, minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UtcOffset(pub i16);
+
+/// As far as zones go: fourteen hours.
+const UTC_OFFSET_MINUTES_MAX: i16 = 14 * 60;
+
+impl FromStr for UtcOffset {
+    type Err = BadUtcOffset;
+
+    fn from_str(text: &str) -> Result<Self, BadUtcOffset> {
+        let (sign, time) = match text.split_at_checked(1).ok_or(BadUtcOffset)? {
+            ("+", time) => (1, time),
+            ("-", time) => (-1, time),
+            _ => return Err(BadUtcOffset),
+        };
+        let number = |text: &str| match text.as_bytes() {
+            [tens @ b'0'..=b'9', ones @ b'0'..=b'9'] => {
+                Ok(i16::from(tens - b'0') * 10 + i16::from(ones - b'0'))
+            }
+            _ => Err(BadUtcOffset),
+        };
+        let (hours, minutes) = time.split_once(':').ok_or(BadUtcOffset)?;
+        let (hours, minutes) = (number(hours)?, number(minutes)?);
+        let all = hours * 60 + minutes;
+        if minutes < 60 && all <= UTC_OFFSET_MINUTES_MAX { Ok(Self(sign * all)) } else { Err(BadUtcOffset) }
+    }
+}
+
+/// The text is no distance of a clock from UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an offset from UTC: allowed is a sign, hours and minutes up to 14:00, as in \"+01:00\"")]
+pub struct BadUtcOffset;
+
+impl fmt::Display for UtcOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { '-' } else { '+' };
+        write!(f, "{sign}{:02}:{:02}", self.0.abs() / 60, self.0.abs() % 60)
+    }
+}
+
+impl Describe for UtcOffset {
+    fn allowed() -> String {
+        "a sign, hours and minutes, as in `\"+01:00\"`".into()
+    }
+}
+
 /// Serde by `FromStr` and `Display`: the error of the former is what the operator reads.
 macro_rules! serde_as_text {
     ($($type:ty),+) => {$(
@@ -217,7 +294,7 @@ macro_rules! serde_as_text {
     )+};
 }
 
-serde_as_text!(PortRange, WebhookUrl);
+serde_as_text!(CountryCode, PortRange, UtcOffset, WebhookUrl);
 
 pub(super) use serde_as_text;
 
@@ -235,6 +312,19 @@ mod tests {
         {
             assert_eq!(bad.parse::<PortRange>(), Err(BadPortRange), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_offset_and_a_country_are_read_as_they_are_written() {
+        for good in ["+00:00", "-03:30", "+14:00", "+05:45"] {
+            assert_eq!(good.parse::<UtcOffset>().unwrap().to_string(), good);
+        }
+        assert_eq!("-03:30".parse::<UtcOffset>(), Ok(UtcOffset(-210)));
+        for bad in ["", "01:00", "+1:00", "+01:60", "+14:01", "+99:99", "+0a:00", "±01:00"] {
+            assert_eq!(bad.parse::<UtcOffset>(), Err(BadUtcOffset), "{bad}");
+        }
+        assert_eq!("de".parse::<CountryCode>().unwrap().to_string(), "de");
+        assert!("xx".parse::<CountryCode>().unwrap_err().to_string().contains("`\"de\"`"));
     }
 
     #[test]

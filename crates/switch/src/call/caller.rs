@@ -286,6 +286,9 @@ impl Call {
         if self.leg(leg).state == LegState::Leaving {
             return self.say_goodbye(services, leg, now);
         }
+        if self.served.is_some() {
+            return self.served_acknowledged(services, ack, now);
+        }
         let Some(other) = self.other(leg) else { return };
         if self.modify.is_some() {
             return self.modify_acknowledged(services, leg, ack, now);

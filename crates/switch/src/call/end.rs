@@ -51,11 +51,7 @@ impl Call {
         let reason = pending.request.headers().first(&HeaderName::Reason);
         let by = self.party(leg);
         self.end_leg(services, leg, None, now);
-        let cause = if matches!(self.stage, Stage::Established { .. }) {
-            EndCause::HungUp
-        } else {
-            EndCause::Cancelled
-        };
+        let cause = if self.is_answered() { EndCause::HungUp } else { EndCause::Cancelled };
         self.hang_up_because(services, Verdict { by, cause, status: StatusCode::OK }, reason, now);
     }
 
@@ -177,7 +173,7 @@ impl Call {
     }
 
     pub(super) fn media_fell_silent(&mut self, services: &mut Services, now: Moment) {
-        if matches!(self.stage, Stage::Established { .. }) {
+        if self.is_answered() {
             self.hang_up_both(services, EndedBy::Node, EndCause::MediaSilence, StatusCode::OK, now);
         }
     }

@@ -64,6 +64,7 @@ impl Call {
                 (KeptStage::Hunting, give_up_at, Some(utc(ring_until, now)), None)
             }
             Stage::Established { callee, end_at } => (KeptStage::Established, end_at, None, Some(callee)),
+            Stage::Served { end_at } => (KeptStage::Served, end_at, None, None),
             Stage::Over { forget_at } => (KeptStage::Over, forget_at, None, None),
         };
         Some(KeptCall {

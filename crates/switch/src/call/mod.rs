@@ -16,6 +16,7 @@
 //! | `again` | requests within a dialog, and what has one sent twice |
 //! | `transcode` | where two sides share no codec |
 //! | `relay` | INFO and MESSAGE within the call |
+//! | `served` | the node itself answers |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 //! | `keep` | what another process needs to go on with it |
 //! | `resume` | going on with what another process has begun |
@@ -27,6 +28,7 @@ pub(crate) mod body;
 mod branch;
 mod caller;
 mod end;
+mod house;
 mod keep;
 mod keys;
 mod leg;
@@ -39,6 +41,7 @@ mod refresh;
 mod relay;
 mod restored;
 mod resume;
+mod served;
 mod session;
 mod start;
 mod transcode;
@@ -56,7 +59,7 @@ use offhook_sip::{
     transport::Flow,
 };
 
-use self::{again::Repeatable, modify::Modify, print::Print, relay::Relay};
+use self::{again::Repeatable, modify::Modify, print::Print, relay::Relay, served::Served};
 pub use self::{
     leg::{Leg, LegState, Pending},
     start::Start,
@@ -76,6 +79,7 @@ use crate::{
     record::{CallId, CallRecord, EndCause, EndedBy},
     registrar::{BindingId, Target},
     route::Caller,
+    service,
     summary::{CallPhase, CallSummary},
 };
 
@@ -95,6 +99,8 @@ enum Stage {
     Hunting { ring_until: Instant, give_up_at: Instant },
     /// Answered by this leg.
     Established { callee: LegIndex, end_at: Instant },
+    /// Answered by the node itself: the caller's leg is the only one.
+    Served { end_at: Instant },
     /// Over; last transactions and reports come in.
     Over { forget_at: Instant },
 }
@@ -140,6 +146,8 @@ pub struct Call {
     /// Bindings it has rung.
     tried: Vec<BindingId>,
     legs: Vec<Leg>,
+    /// Who answers where the node itself does.
+    served: Option<Box<Served>>,
     modify: Option<Modify>,
     relays: Vec<Relay>,
     /// Requests within a dialog that a challenge, or the failure of TCP, may have sent once more.
@@ -195,11 +203,12 @@ impl Call {
         let own = match self.stage {
             Stage::Preparing { give_up_at } => give_up_at,
             Stage::Hunting { ring_until, give_up_at } => ring_until.min(give_up_at),
-            Stage::Established { end_at, .. } => end_at,
+            Stage::Established { end_at, .. } | Stage::Served { end_at } => end_at,
             Stage::Over { forget_at } => forget_at,
         };
         let modify = self.modify.as_ref().and_then(Modify::deadline);
-        self.legs.iter().filter_map(Leg::deadline).chain(modify).chain([own]).min()
+        let served = self.served.as_ref().and_then(|served| served.deadline());
+        self.legs.iter().filter_map(Leg::deadline).chain(modify).chain(served).chain([own]).min()
     }
 
     /// What a live screen shows of it.
@@ -209,8 +218,10 @@ impl Call {
             Stage::Preparing { .. } => CallPhase::Starting,
             Stage::Hunting { .. } if record.ringing.is_some() => CallPhase::Ringing,
             Stage::Hunting { .. } => CallPhase::Starting,
-            Stage::Established { .. } if self.legs.iter().any(|leg| leg.holds) => CallPhase::Held,
-            Stage::Established { .. } => CallPhase::Established,
+            Stage::Established { .. } | Stage::Served { .. } if self.legs.iter().any(|leg| leg.holds) => {
+                CallPhase::Held
+            }
+            Stage::Established { .. } | Stage::Served { .. } => CallPhase::Established,
             Stage::Over { .. } => CallPhase::Ending,
         };
         Some(CallSummary {
@@ -272,6 +283,9 @@ impl Call {
                 Some(callee) => self.handle_prack(services, callee, &pending, now),
                 None => services.refuse(&pending, StatusCode::CALL_OR_TRANSACTION_DOES_NOT_EXIST, now),
             },
+            _ if matches!(self.stage, Stage::Served { .. }) => {
+                self.handle_served(services, pending, flow, now)
+            }
             _ if faces_caller || self.other(leg).is_none() => {
                 self.handle_early_request(services, leg, faces_caller, &pending, now);
             }
@@ -358,10 +372,18 @@ impl Call {
             Stage::Hunting { ring_until, .. } if now.instant >= ring_until => {
                 self.group_rang_out(services, now)
             }
-            Stage::Established { end_at, .. } if now.instant >= end_at => self.lasted_too_long(services, now),
+            Stage::Established { end_at, .. } | Stage::Served { end_at } if now.instant >= end_at => {
+                self.lasted_too_long(services, now);
+            }
+            Stage::Served { .. } => self.attend(services, &service::Event::TimedOut, now),
             Stage::Over { forget_at } if now.instant >= forget_at => self.abandon(services, now),
             _ => {}
         }
+    }
+
+    /// Whether it was answered, by whomever.
+    const fn is_answered(&self) -> bool {
+        matches!(self.stage, Stage::Established { .. } | Stage::Served { .. })
     }
 
     /// The leg at the other end of an established call.

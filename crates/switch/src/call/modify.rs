@@ -169,7 +169,7 @@ impl Call {
     }
 
     /// Whether a request changes nothing: an UPDATE without description, or the description in force once more.
-    fn is_refresh(&self, leg: LegIndex, method: &Method, description: &Description) -> bool {
+    pub(super) fn is_refresh(&self, leg: LegIndex, method: &Method, description: &Description) -> bool {
         match description {
             Description::None => *method == Method::Update,
             Description::Sdp(sdp) => {
@@ -179,7 +179,7 @@ impl Call {
         }
     }
 
-    fn answer_refresh(
+    pub(super) fn answer_refresh(
         &mut self,
         services: &mut Services,
         leg: LegIndex,
@@ -445,7 +445,7 @@ impl Call {
     }
 
     /// 200 to a re-INVITE or UPDATE of `leg`.
-    fn accept_offer(
+    pub(super) fn accept_offer(
         &mut self,
         services: &mut Services,
         leg: LegIndex,
@@ -516,7 +516,7 @@ impl Call {
     }
 
     /// Compares what the legs say of hold with what was known.
-    fn note_hold(&mut self, services: &mut Services, now: Moment) {
+    pub(super) fn note_hold(&mut self, services: &mut Services, now: Moment) {
         let Some(id) = self.id() else { return };
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];

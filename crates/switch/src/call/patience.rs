@@ -10,7 +10,7 @@ use offhook_sip::{
 };
 
 use super::{
-    Call, Stage,
+    Call,
     modify::{Modify, Step},
 };
 use crate::{
@@ -133,7 +133,7 @@ impl Call {
         let leg = self.leg(index);
         let overdue = leg.ports_until.take_if(|until| now.instant >= *until).is_some();
         // Of an established call it is a branch that lost.
-        if overdue && !matches!(self.stage, Stage::Established { .. } | Stage::Over { .. }) {
+        if overdue && !self.is_answered() && self.is_running() {
             let (status, cause) = (StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded);
             self.fail(services, EndedBy::Node, status, cause, now);
         }

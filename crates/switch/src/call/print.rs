@@ -27,6 +27,7 @@ impl Print {
             Stage::Hunting { ring_until, .. } => print.add(2).at(Some(ring_until)),
             Stage::Established { callee, .. } => print.add(3).add(callee.into()),
             Stage::Over { .. } => print.add(4),
+            Stage::Served { .. } => print.add(5),
         };
         print
             .flag(call.account.is_some())

@@ -42,10 +42,12 @@ impl Call {
     /// further than the media engine.
     fn note_new_keys(&mut self, services: &mut Services, index: LegIndex, response: &Response, now: Moment) {
         let Description::Sdp(answer) = body::description(response.headers(), response.body()) else { return };
-        if let Some(other) = self.other(index)
-            && self.leg(index).session.rekeyed(&answer)
-        {
-            self.join_media(services, [index, other], now);
+        if !self.leg(index).session.rekeyed(&answer) {
+            return;
+        }
+        match self.other(index) {
+            Some(other) => self.join_media(services, [index, other], now),
+            None => self.configure_served(services),
         }
     }
 

@@ -90,6 +90,7 @@ impl Call {
             asks: Vec::new(),
             tried: Vec::new(),
             legs: Vec::with_capacity(legs.len()),
+            served: None,
             modify: None,
             relays: Vec::new(),
             repeatables: Vec::new(),
@@ -101,6 +102,7 @@ impl Call {
             wakes_at: None,
         };
         call.rebuild_legs(services, form, now)?;
+        call.rebuild_served(services)?;
         call.offer = call.offer_of(form);
         let record = record(form.id, account);
         if account.is_closed {
@@ -193,10 +195,13 @@ impl Call {
                     self.fail(services, EndedBy::Node, status, EndCause::Outage, now);
                 }
             }
-            Stage::Established { callee, .. } => {
+            Stage::Established { .. } | Stage::Served { .. } => {
                 self.take_up_media(services, now);
                 self.take_up_invites(services, form, now);
-                self.join_media(services, [CALLER, callee], now);
+                match self.stage {
+                    Stage::Established { callee, .. } => self.join_media(services, [CALLER, callee], now),
+                    _ => self.take_up_served(services, now),
+                }
                 self.await_connections(services, now);
                 if too_late.is_some() {
                     let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -360,6 +365,7 @@ fn stage(form: &KeptCall<'_>, now: Moment) -> Result<Stage, Implausible> {
             Stage::Hunting { ring_until: instant(ring_until, now), give_up_at: until }
         }
         (KeptStage::Established, _, Some(callee)) => Stage::Established { callee, end_at: until },
+        (KeptStage::Served, ..) => Stage::Served { end_at: until },
         (KeptStage::Over, ..) => Stage::Over { forget_at: now.instant + super::LINGER_MAX },
         _ => return Err(Implausible),
     })

@@ -496,6 +496,23 @@ impl LegSession {
         }
     }
 
+    /// What the media engine must know of this leg where the node itself talks with it.
+    pub fn stream_configs_alone(&self) -> Vec<StreamConfig> {
+        let (Some(theirs), Some(ours)) = (&self.theirs, &self.ours) else { return Vec::new() };
+        let Ok(ours) = SessionDescription::parse(ours.text.clone()) else { return Vec::new() };
+        let streams = theirs.media().take(self.ports.len());
+        streams
+            .map(|media| {
+                let told = ours.media_at(media.index()).filter(|told| !told.is_rejected());
+                let Some(told) = told else { return StreamConfig::default() };
+                let mut config = self.stream_config(&media, self);
+                config.rtcp_mux = media.rtcp_mux() && told.rtcp_mux();
+                config.voice = transcode::voice_alone([&media, &told]).map(Box::new);
+                config
+            })
+            .collect()
+    }
+
     /// How to recode a stream, where the legs share no codec.
     fn voice(&self, theirs: &MediaDescription<'_>, other: &Self) -> Option<VoiceConfig> {
         if !self.recodes && !other.recodes {

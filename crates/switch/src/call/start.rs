@@ -37,6 +37,7 @@ use crate::{
     record::{CallId, EndCause, EndedBy, LegRole},
     registrar::{Push, Target},
     route::{Caller, NoRoute, Route},
+    service,
 };
 
 /// All that is known when a call begins. The caller was proved, the INVITE was found well-formed.
@@ -111,6 +112,7 @@ impl Call {
             tried: Vec::new(),
             asks: Vec::new(),
             legs: Vec::with_capacity(2),
+            served: None,
             modify: None,
             relays: Vec::new(),
             repeatables: Vec::new(),
@@ -149,6 +151,7 @@ impl Call {
             Ok(Route::Peer(_)) => {
                 self.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
             }
+            Ok(Route::Service(service)) => self.serve(services, service, now),
             Err(reason) => {
                 let (status, cause) = reason.answer();
                 self.refuse(services, status, cause, now);
@@ -355,7 +358,7 @@ impl Call {
                     self.start_branch(services, way, now);
                 }
             }
-            Stage::Established { .. } | Stage::Over { .. } => {}
+            Stage::Established { .. } | Stage::Served { .. } | Stage::Over { .. } => {}
         }
     }
 
@@ -469,7 +472,9 @@ impl Call {
                 let first = !self.leg(leg).session.is_open();
                 self.leg(leg).session.opened(rtp_ports);
                 self.leg(leg).ports_until = None;
-                if self.modify.is_some() {
+                if self.served.is_some() {
+                    self.serve_with_ports(services, first, now);
+                } else if self.modify.is_some() {
                     self.ports_grew(services, now);
                 } else if first && self.leg(leg).is_hunted() {
                     self.send_invite(services, leg, now);
@@ -484,6 +489,8 @@ impl Call {
                 self.finish_modify(services, StatusCode::NOT_ACCEPTABLE_HERE, now);
             }
             MediaEvent::Silent { .. } => self.media_fell_silent(services, now),
+            MediaEvent::Played { number, .. } => self.attend(services, &service::Event::Played(number), now),
+            MediaEvent::Key { key, .. } => self.attend(services, &service::Event::Key(key), now),
             MediaEvent::Closed { streams, .. } => {
                 self.reports_due -= 1;
                 if let Some(account) = &mut self.account {
@@ -502,10 +509,10 @@ impl Call {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         let was_open = self.leg(leg).session.was_opened();
         match self.stage {
-            Stage::Established { .. } if was_open => {
+            Stage::Established { .. } | Stage::Served { .. } if was_open => {
                 self.hang_up_both(services, EndedBy::Node, EndCause::Outage, status, now);
             }
-            Stage::Established { .. } => return, // the ports of a branch that lost meanwhile
+            Stage::Established { .. } | Stage::Served { .. } => return, // the ports of a branch that lost meanwhile
             _ => self.fail(services, EndedBy::Node, status, EndCause::Overloaded, now),
         }
         self.conclude(services, now);
@@ -526,6 +533,7 @@ fn anchors(wanted: bool, who: &Caller, route: Option<&Route>) -> bool {
     let (by_callee, srtp) = match route {
         Some(Route::Peer(peer)) => (peer.anchor_media, peer.srtp),
         Some(Route::Line(line)) => (true, line.srtp),
+        Some(Route::Service(_)) => return true,
         None => return false,
     };
     let by_caller = who.peer().is_none_or(|peer| peer.anchor_media);

@@ -17,9 +17,10 @@ use crate::{
 };
 
 /// What the node offers beside the caller's codecs, the best sounding first.
-const OFFERED: [VoiceCodec; 4] = [VoiceCodec::Opus, VoiceCodec::G722, VoiceCodec::Pcma, VoiceCodec::Pcmu];
+pub(super) const OFFERED: [VoiceCodec; 4] =
+    [VoiceCodec::Opus, VoiceCodec::G722, VoiceCodec::Pcma, VoiceCodec::Pcmu];
 /// Parameters of the Opus that the node offers: FEC is made use of (RFC 7587 §6.1).
-const OPUS_PARAMETERS: &str = "useinbandfec=1";
+pub(super) const OPUS_PARAMETERS: &str = "useinbandfec=1";
 /// Dynamic payload types. RFC 3551 §3.
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 /// Length of the packets we send where the other side asks for none, ms. RFC 3551 §4.2, RFC 7587 §6.1.
@@ -28,12 +29,12 @@ const PACKET_MS: u32 = 20;
 const COMFORT_NOISE: u8 = 13;
 
 /// The voice codec of a format, if the node speaks it.
-fn spoken(codec: &Codec<'_>) -> Option<VoiceCodec> {
+pub(super) fn spoken(codec: &Codec<'_>) -> Option<VoiceCodec> {
     VoiceCodec::of_encoding(codec.name, codec.clock_rate, codec.channels)
 }
 
 /// Whether a stream is sound over RTP, in use.
-fn is_voice(media: &MediaDescription<'_>) -> bool {
+pub(super) fn is_voice(media: &MediaDescription<'_>) -> bool {
     media.kind() == MediaKind::Audio && media.protocol().is_rtp() && !media.is_rejected()
 }
 
@@ -145,10 +146,22 @@ pub fn voice(
     if leg.codec == other.codec {
         return None;
     }
+    Some(config(&leg, [theirs, ours], leg.codec.rate_beside(other.codec)))
+}
+
+/// How the engine is to understand and make the sound of a leg that the node itself talks with; `None` if they have agreed on
+/// no codec that it speaks.
+pub fn voice_alone([theirs, ours]: [&MediaDescription<'_>; 2]) -> Option<VoiceConfig> {
+    let leg = agreed(theirs, ours)?;
+    Some(config(&leg, [theirs, ours], leg.codec.rate_beside(VoiceCodec::G722)))
+}
+
+fn config(leg: &Agreed<'_>, [theirs, ours]: [&MediaDescription<'_>; 2], rate: u32) -> VoiceConfig {
     let fits = |ms: &u32| leg.codec.takes_packet_of(*ms);
     let longest = theirs.max_ptime().map_or(u32::MAX, u32::from);
     let packet_ms = theirs.ptime().map(u32::from).filter(fits).unwrap_or(PACKET_MS).min(longest);
-    let events = theirs.telephone_event().and_then(|event| {
+    let all_events = theirs.codecs().filter(|map| map.codec.is("telephone-event"));
+    let events = theirs.telephone_event().into_iter().chain(all_events).find_map(|event| {
         let ours = ours.codecs().find(|map| map.codec == event.codec)?;
         Some(EventsConfig {
             heard_as: ours.payload_type.number(),
@@ -158,16 +171,16 @@ pub fn voice(
     });
     let has_noise =
         |media: &MediaDescription<'_>| media.payload_types().any(|payload| payload.number() == COMFORT_NOISE);
-    Some(VoiceConfig {
+    VoiceConfig {
         codec: leg.codec,
-        rate: leg.codec.rate_beside(other.codec),
+        rate,
         heard_as: leg.ours.payload_type.number(),
         sent_as: leg.theirs.payload_type.number(),
         packet_ms: Some(packet_ms).filter(fits).unwrap_or(10),
         opus: opus_wishes(leg.theirs.parameters.unwrap_or_default()),
         events,
         comfort_noise: has_noise(theirs) && has_noise(ours),
-    })
+    }
 }
 
 /// The codecs of two legs whose streams are configured like this, where the first stream that both recode has them.

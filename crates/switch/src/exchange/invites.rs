@@ -166,7 +166,9 @@ impl Exchange {
         let user = uri.user_unescaped().unwrap_or_default().into_owned();
         let line = match self.route(&who, &uri, &user, incoming.flow) {
             Ok(Route::Line(line)) => line,
-            Ok(Route::Peer(_)) => return self.answer(&incoming, StatusCode::NOT_FOUND, &[], now),
+            Ok(Route::Peer(_) | Route::Service(_)) => {
+                return self.answer(&incoming, StatusCode::NOT_FOUND, &[], now);
+            }
             Err(reason) => return self.answer(&incoming, reason.answer().0, &[], now),
         };
         let identity = self.services.identity(&who, incoming.request.headers(), incoming.flow);
@@ -197,6 +199,6 @@ impl Exchange {
     fn route(&self, who: &Caller, uri: &Uri<'_>, user: &str, flow: Flow) -> Result<Route, NoRoute> {
         let services = &self.services;
         let ours = services.serves(uri, flow.local.ip(), who.tenant());
-        route::decide(&services.directory, &services.settings.emergency_numbers, who, user, ours)
+        route::decide(&services.directory, &services.settings, who, user, ours)
     }
 }

@@ -170,7 +170,8 @@ mod tests {
                 }
                 MediaCommand::Reopen { .. }
                 | MediaCommand::Configure { .. }
-                | MediaCommand::Bridge { .. } => {}
+                | MediaCommand::Bridge { .. }
+                | MediaCommand::Serve { .. } => {}
             }
         }
 

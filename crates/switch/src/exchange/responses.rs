@@ -80,7 +80,9 @@ impl Exchange {
             MediaEvent::Opened { endpoint, .. }
             | MediaEvent::OpenFailed { endpoint, .. }
             | MediaEvent::Noted { endpoint, .. }
-            | MediaEvent::Silent { endpoint, .. } => owners.endpoint(*endpoint),
+            | MediaEvent::Silent { endpoint, .. }
+            | MediaEvent::Played { endpoint, .. }
+            | MediaEvent::Key { endpoint, .. } => owners.endpoint(*endpoint),
         };
         if let Some((call, leg)) = owner {
             self.with_call(call, |call, services| call.handle_media(services, leg, event, now));

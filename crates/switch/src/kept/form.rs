@@ -69,6 +69,8 @@ pub enum KeptStage {
     Established,
     /// Over: its legs are being told.
     Over,
+    /// Answered by the node itself; `callee_user` says as what.
+    Served,
 }
 
 numbered! {
@@ -82,6 +84,8 @@ numbered! {
         Established = 2,
         /// Over: its legs are being told.
         Over = 3,
+        /// Answered by the node itself; `callee_user` says as what.
+        Served = 4,
     }
 }
 

@@ -9,7 +9,10 @@ mod speaker;
 
 use offhook_base::Instant;
 use offhook_codec::{Decoder, Encoder};
-use offhook_rtp::{rtp::Packet, telephone_event::TelephoneEvent};
+use offhook_rtp::{
+    rtp::{Packet, Ssrc, Timestamp},
+    telephone_event::TelephoneEvent,
+};
 use offhook_switch::media::VoiceConfig;
 
 use self::{
@@ -31,6 +34,15 @@ pub(super) enum Recoded {
     Written(usize),
     /// Too late, a repeat, or nothing that can be played.
     Nothing,
+}
+
+/// What the node hears of a leg that it talks with itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Heed<'a> {
+    /// Sound, at the rate of the voice.
+    Sound(&'a [i16]),
+    /// A telephone event, with what its packet says of its place.
+    Event { ssrc: Ssrc, marker: bool, timestamp: Timestamp, event: TelephoneEvent },
 }
 
 /// How one stream is heard and spoken to.
@@ -87,6 +99,72 @@ impl Voice {
             Some((None, _)) | None => None,
         };
         written.map_or(Recoded::Nothing, Recoded::Written)
+    }
+
+    /// Takes a packet of its leg that only the node hears: `heed` is told of its contents, and an echo is said back at once.
+    /// False: it is late, a repeat, or nothing that was agreed on.
+    pub fn attend(
+        &mut self,
+        packet: &[u8],
+        now: Instant,
+        echo: bool,
+        mut heed: impl FnMut(Heed<'_>),
+    ) -> bool {
+        let Ok(packet) = Packet::parse(packet) else { return false };
+        let (header, payload) = (packet.header(), packet.payload());
+        let payload_type = header.payload_type().as_u8();
+        if payload_type == self.config.heard_as {
+            let heard = self.listener.hear(header, payload, now);
+            self.heed_sound(heard, echo, &mut heed);
+            self.attend_held(now, echo, heed);
+            return heard != Heard::Useless;
+        }
+        self.listener.skip(header);
+        let is_event = self.config.events.is_some_and(|events| events.heard_as == payload_type);
+        match TelephoneEvent::parse(payload).filter(|_| is_event) {
+            Some(event) => {
+                let (ssrc, marker, timestamp) = (header.ssrc(), header.marker(), header.timestamp());
+                heed(Heed::Event { ssrc, marker, timestamp, event });
+                true
+            }
+            None => payload_type == COMFORT_NOISE,
+        }
+    }
+
+    /// The same of what has waited long enough for packets before it.
+    pub fn attend_held(&mut self, now: Instant, echo: bool, mut heed: impl FnMut(Heed<'_>)) {
+        while let Some(heard) = self.listener.next_held(now) {
+            self.heed_sound(heard, echo, &mut heed);
+        }
+    }
+
+    fn heed_sound(&mut self, heard: Heard, echo: bool, heed: &mut impl FnMut(Heed<'_>)) {
+        let Heard::Sound { pause } = heard else { return };
+        heed(Heed::Sound(self.listener.sound()));
+        if echo {
+            self.speaker.pause(pause, self.listener.clock_rate());
+            self.speaker.say(self.listener.sound(), self.listener.rate());
+        }
+    }
+
+    /// Whether it has a source to speak by.
+    pub fn speaks(&self) -> bool {
+        self.speaker.speaks()
+    }
+
+    /// Speaks by `source` from now on; count and time begin somewhere (RFC 3550 §5.1).
+    pub fn speak_as(&mut self, source: u32) {
+        self.speaker.follow(Ssrc(source), source as u16, source.rotate_left(16));
+    }
+
+    /// Says nothing for so long.
+    pub fn rest(&mut self, ms: u32) {
+        self.speaker.pause(ms, 1000);
+    }
+
+    /// Says sound of `rate` Hz to its leg.
+    pub fn say(&mut self, sound: &[i16], rate: u32) {
+        self.speaker.say(sound, rate);
     }
 
     /// Passes on what has waited long enough for packets before it.

@@ -94,6 +94,11 @@ impl Speaker {
         }
     }
 
+    /// Whether it has a source.
+    pub const fn speaks(&self) -> bool {
+        self.ssrc.is_some()
+    }
+
     /// The count begins at `first`, whatever that of the first source is.
     pub fn count_from(&mut self, first: u16) {
         self.first = Some(first);

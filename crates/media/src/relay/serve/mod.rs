@@ -1,0 +1,236 @@
+//! Legs that the node itself talks with: what they say is heard here, and what they hear is made here, a frame at each beat.
+//!
+//! The packets of such a leg have no partner to go to. Its [`Voice`] decodes them for whoever listens, and sends what is said
+//! to it; the beat is the clock by which that goes.
+
+mod player;
+
+use offhook_base::Instant;
+use offhook_codec::KeyDetector;
+use offhook_rtp::telephone_event::{EventFact, Tracker};
+use offhook_switch::media::{Act, EndpointId, EventsConfig, Key, MediaEvent};
+
+use self::player::Player;
+use super::{
+    Component, Endpoint, PortId, Relay, Verdict,
+    stream::Kind,
+    voice::{Heed, Voice},
+};
+use crate::{DropReason, sounds::SOUND_RATE};
+
+/// Time between two beats, ms.
+pub const BEAT_MS: u64 = 20;
+/// Samples of a frame.
+const FRAME: usize = (SOUND_RATE as u64 * BEAT_MS / 1000) as usize;
+/// Events that wait to be told. They are told after each batch of packets; more come only of an attack, and are left out.
+const EVENTS_MAX: usize = 1024;
+
+/// What the node does for a leg.
+#[derive(Debug)]
+pub(super) struct Served {
+    /// The source that the leg hears.
+    source: u32,
+    /// That source was heard already.
+    has_spoken: bool,
+    doing: Doing,
+    keys: Keys,
+}
+
+#[derive(Debug)]
+enum Doing {
+    Listening,
+    Echo,
+    Playing(Player),
+}
+
+/// How keys are heard: as events where the leg has agreed to them, in the sound otherwise. One that sends both is heard once.
+#[derive(Debug)]
+enum Keys {
+    /// Not known before the leg is configured.
+    Unknown,
+    Events(EventsConfig, Tracker),
+    Sound(u32, KeyDetector),
+}
+
+impl Keys {
+    /// Follows what was agreed on with the leg.
+    fn follow(&mut self, voice: &Voice) {
+        let config = voice.config();
+        match (config.events, &self) {
+            (Some(events), Self::Events(known, _)) if *known == events => {}
+            (None, Self::Sound(rate, _)) if *rate == config.rate => {}
+            (Some(events), _) => *self = Self::Events(events, Tracker::new(events.clock_rate)),
+            (None, _) => {
+                *self = KeyDetector::new(config.rate)
+                    .map_or(Self::Unknown, |detector| Self::Sound(config.rate, detector));
+            }
+        }
+    }
+
+    fn hear(&mut self, heed: &Heed<'_>, now: Instant) -> Option<Key> {
+        let letter = match (self, heed) {
+            (Self::Events(_, tracker), Heed::Event { ssrc, marker, timestamp, event }) => {
+                let facts = tracker.handle_packet(*ssrc, *marker, *timestamp, *event, now);
+                facts.into_iter().find_map(|fact| match fact {
+                    EventFact::Started { code, .. } => code.digit(),
+                    EventFact::Ended { .. } => None,
+                })
+            }
+            (Self::Sound(_, detector), Heed::Sound(samples)) => detector.feed(samples),
+            _ => None,
+        };
+        letter.and_then(Key::new)
+    }
+}
+
+impl Relay {
+    /// Does something for a leg itself. Nothing happens if it is not open.
+    pub fn serve(&mut self, id: EndpointId, source: u32, act: &Act) {
+        let Some(&slot) = self.by_id.get(&id) else { return };
+        self.part(slot);
+        let Some(endpoint) = &mut self.slots[slot] else { return };
+        let doing = match act {
+            Act::Listen => Doing::Listening,
+            Act::Echo => Doing::Echo,
+            Act::Play { number, repeats, pieces } => {
+                Doing::Playing(Player::new(*number, *repeats, pieces, &self.sounds))
+            }
+        };
+        match &mut endpoint.served {
+            Some(served) if served.source == source => served.doing = doing,
+            served => {
+                if served.is_none() {
+                    self.served.push(slot);
+                }
+                *served = Some(Box::new(Served { source, has_spoken: false, doing, keys: Keys::Unknown }));
+            }
+        }
+    }
+
+    /// The node does nothing more for the leg of this slot.
+    pub(super) fn dismiss(&mut self, slot: usize) {
+        if self.slots[slot].as_mut().and_then(|endpoint| endpoint.served.take()).is_some() {
+            self.served.retain(|served| *served != slot);
+        }
+    }
+
+    /// How many legs the node talks with; while there are any, [`Relay::beat`] wants to be called every [`BEAT_MS`].
+    pub fn served_count(&self) -> usize {
+        self.served.len()
+    }
+
+    /// The port by which the leg number `at` of those hears; `None` before its sound is agreed on.
+    pub fn served_port(&self, at: usize) -> Option<PortId> {
+        let slot = *self.served.get(at)?;
+        let stream = self.slots.get(slot)?.as_ref()?.spoken_stream()?;
+        Some(PortId::new(slot, stream, Component::Rtp))
+    }
+
+    /// Says a frame to each leg that the node talks with: [`next_voice_packet`](Self::next_voice_packet) has packets then.
+    pub fn beat(&mut self, now: Instant) {
+        for &slot in &self.served {
+            let Some(endpoint) = &mut self.slots[slot] else { continue };
+            endpoint.beat(&mut self.events, now);
+        }
+    }
+
+    /// Takes a packet of a leg that the node talks with.
+    pub(super) fn attend(
+        &mut self,
+        port: PortId,
+        kind: Kind,
+        packet: &[u8],
+        now: Instant,
+    ) -> Result<Verdict, DropReason> {
+        let endpoint = self.slots.get_mut(port.slot()).and_then(Option::as_mut);
+        let endpoint = endpoint.ok_or(DropReason::Unbridged)?;
+        if kind == Kind::Control || endpoint.spoken_stream() != Some(port.stream()) {
+            return Ok(Verdict::Taken);
+        }
+        let id = endpoint.id;
+        let Some((served, voice)) = endpoint.talk() else { return Err(DropReason::Unbridged) };
+        served.begin(voice);
+        let is_echo = matches!(served.doing, Doing::Echo);
+        let (keys, events) = (&mut served.keys, &mut self.events);
+        let understood = voice.attend(packet, now, is_echo, |heed| {
+            if let Some(key) = keys.hear(&heed, now) {
+                note(events, MediaEvent::Key { endpoint: id, key });
+            }
+        });
+        match understood {
+            true if is_echo => Ok(Verdict::Say { through: port }),
+            true => Ok(Verdict::Taken),
+            false => Err(DropReason::Unplayable),
+        }
+    }
+
+    /// Tells what was heard and played since the last time. For the end of each batch of packets.
+    pub fn tell_events(&mut self, tell: impl FnMut(MediaEvent)) {
+        self.events.drain(..).for_each(tell);
+    }
+}
+
+fn note(events: &mut Vec<MediaEvent>, event: MediaEvent) {
+    if events.len() < EVENTS_MAX {
+        events.push(event);
+    }
+}
+
+impl Served {
+    /// Speaks by a voice that is new: the first time by its source, after a change of codec by the next one, since the count
+    /// begins anew and no key stream may be used twice (RFC 3711 §9.1).
+    fn begin(&mut self, voice: &mut Voice) {
+        if !voice.speaks() {
+            if std::mem::replace(&mut self.has_spoken, true) {
+                self.source = self.source.wrapping_add(1);
+            }
+            voice.speak_as(self.source);
+        }
+        self.keys.follow(voice);
+    }
+}
+
+impl Endpoint {
+    /// The stream by which the node talks with the leg.
+    pub(super) fn spoken_stream(&self) -> Option<usize> {
+        self.streams.iter().position(|stream| stream.is_transcoded())
+    }
+
+    fn talk(&mut self) -> Option<(&mut Served, &mut Voice)> {
+        let stream = self.spoken_stream()?;
+        Some((self.served.as_mut()?, self.streams[stream].voice_mut()?))
+    }
+
+    fn beat(&mut self, events: &mut Vec<MediaEvent>, now: Instant) {
+        let id = self.id;
+        let sends = self.spoken_stream().is_some_and(|stream| self.streams[stream].sends());
+        let Some((served, voice)) = self.talk() else { return };
+        served.begin(voice);
+        let is_echo = matches!(served.doing, Doing::Echo);
+        let keys = &mut served.keys;
+        // What waited for packets before it.
+        voice.attend_held(now, is_echo, |heed| {
+            if let Some(key) = keys.hear(&heed, now) {
+                note(events, MediaEvent::Key { endpoint: id, key });
+            }
+        });
+        if !sends {
+            // On hold: what was being said goes on afterwards.
+            return voice.rest(BEAT_MS as u32);
+        }
+        let mut frame = [0; FRAME];
+        match &mut served.doing {
+            Doing::Listening => voice.say(&frame, SOUND_RATE),
+            // It speaks when the leg does.
+            Doing::Echo => {}
+            Doing::Playing(player) => {
+                let goes_on = player.fill(&mut frame);
+                voice.say(&frame, SOUND_RATE);
+                if !goes_on {
+                    note(events, MediaEvent::Played { endpoint: id, number: player.number });
+                    served.doing = Doing::Listening;
+                }
+            }
+        }
+    }
+}

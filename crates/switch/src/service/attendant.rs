@@ -1,0 +1,318 @@
+//! Who answers: the called side of a call that the node takes itself.
+
+use std::time::Duration;
+
+use offhook_base::{Instant, Moment};
+use offhook_codec::{Country, Signal};
+
+use super::{Collect, Collected, Rules, Service, ServiceNumbers, clock::time_of_day};
+use crate::media::{Act, Key, Piece};
+
+/// Times that the clock says the time before it hangs up.
+const TIMES_SAID: u8 = 3;
+/// Times that a menu is said to somebody who chooses nothing that there is.
+const MENU_TRIES: u8 = 3;
+/// How long somebody may think about a menu.
+const MENU_PATIENCE: Duration = Duration::from_secs(5);
+/// What ends everything.
+const END_KEY: char = '#';
+
+/// What happens on the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The caller is there.
+    Begun,
+    /// It has heard what was played under this number.
+    Played(u32),
+    /// It has pressed a key.
+    Key(Key),
+    /// The deadline may have come.
+    TimedOut,
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The caller hears this.
+    Do(Act),
+    /// The call ends.
+    HangUp,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Before the caller is there.
+    Waiting,
+    /// Something is said; this service begins after it.
+    Introducing(Service),
+    Echo,
+    /// The signal that is heard.
+    Tones,
+    /// The time was begun to be said so often.
+    Clock {
+        said: u8,
+    },
+    /// The menu is heard, or a choice is awaited.
+    Menu {
+        collect: Collect,
+        tries: u8,
+    },
+    /// The last word is being said.
+    Leaving,
+}
+
+/// The called side.
+#[derive(Clone, Debug)]
+pub struct Attendant {
+    service: Service,
+    country: Country,
+    utc_offset_minutes: i16,
+    state: State,
+    /// Number of the latest play.
+    plays: u32,
+}
+
+impl Attendant {
+    /// Will do `service`, as the settings of `services` have it, once [`Event::Begun`] comes.
+    pub const fn new(service: Service, services: &ServiceNumbers) -> Self {
+        let ServiceNumbers { country, utc_offset_minutes, .. } = *services;
+        Self { service, country, utc_offset_minutes, state: State::Waiting, plays: 0 }
+    }
+
+    /// When [`Event::TimedOut`] is wanted.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Menu { collect, .. } => collect.deadline(),
+            _ => None,
+        }
+    }
+
+    /// Takes what happens; what comes next, if anything changes.
+    pub fn handle(&mut self, event: &Event, now: Moment) -> Option<Step> {
+        match event {
+            Event::Begun => Some(self.begin(self.service, now)),
+            Event::Played(number) if *number == self.plays => self.heard_out(now),
+            Event::Played(_) => None,
+            Event::Key(key) => self.pressed(*key, now),
+            Event::TimedOut => match &mut self.state {
+                State::Menu { collect, .. } => {
+                    let collected = collect.timeout(now.instant)?;
+                    Some(self.chosen(&collected, now))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    fn begin(&mut self, service: Service, now: Moment) -> Step {
+        match service {
+            Service::Echo => {
+                self.state = State::Introducing(service);
+                self.say(&["echo-test"])
+            }
+            Service::Tones => {
+                self.state = State::Introducing(service);
+                self.say(&["tones"])
+            }
+            Service::Clock => self.tell_time(1, now),
+            Service::Menu => self.offer_menu(1, &["welcome", "menu"]),
+        }
+    }
+
+    /// All that was to be heard was heard.
+    fn heard_out(&mut self, now: Moment) -> Option<Step> {
+        match &mut self.state {
+            State::Introducing(Service::Echo) => {
+                self.state = State::Echo;
+                Some(Step::Do(Act::Echo))
+            }
+            State::Introducing(_) => Some(self.sound(Signal::Dial)),
+            State::Clock { said } if *said < TIMES_SAID => {
+                let said = *said + 1;
+                Some(self.tell_time(said, now))
+            }
+            State::Clock { .. } => Some(self.leave()),
+            State::Menu { collect, .. } => {
+                collect.prompt_ended(now.instant);
+                None
+            }
+            State::Leaving => Some(Step::HangUp),
+            State::Waiting | State::Echo | State::Tones => None,
+        }
+    }
+
+    fn pressed(&mut self, key: Key, now: Moment) -> Option<Step> {
+        match &mut self.state {
+            State::Menu { collect, .. } => {
+                let collected = collect.key(key, now.instant)?;
+                Some(self.chosen(&collected, now))
+            }
+            State::Waiting | State::Leaving => None,
+            _ if key.letter() == END_KEY => Some(self.leave()),
+            State::Tones | State::Introducing(Service::Tones) => {
+                let signal =
+                    key.letter().to_digit(10).and_then(|at| Signal::ALL.get(at.checked_sub(1)? as usize));
+                signal.map(|signal| self.sound(*signal))
+            }
+            State::Introducing(Service::Echo) => {
+                self.state = State::Echo;
+                Some(Step::Do(Act::Echo))
+            }
+            State::Introducing(_) | State::Echo | State::Clock { .. } => None,
+        }
+    }
+
+    fn offer_menu(&mut self, tries: u8, sounds: &[&'static str]) -> Step {
+        let rules = Rules {
+            most: 1,
+            terminator: None,
+            first: MENU_PATIENCE,
+            between: MENU_PATIENCE,
+            total: MENU_PATIENCE,
+            barge_in: true,
+        };
+        self.state = State::Menu { collect: Collect::new(rules), tries };
+        self.say(sounds)
+    }
+
+    fn chosen(&mut self, collected: &Collected, now: Moment) -> Step {
+        let State::Menu { tries, .. } = self.state else { return self.leave() };
+        let choice = match collected {
+            Collected::Digits(digits) => digits.letters(),
+            Collected::Nothing => "",
+        };
+        match choice {
+            "1" => self.begin(Service::Echo, now),
+            "2" => self.begin(Service::Clock, now),
+            "3" => self.begin(Service::Tones, now),
+            "#" => self.leave(),
+            _ if tries >= MENU_TRIES => self.leave(),
+            "" => self.offer_menu(tries + 1, &["menu"]),
+            _ => self.offer_menu(tries + 1, &["no-such-choice", "menu"]),
+        }
+    }
+
+    fn tell_time(&mut self, said: u8, now: Moment) -> Step {
+        self.state = State::Clock { said };
+        let mut pieces = time_of_day(now.utc, self.utc_offset_minutes);
+        pieces.push(Piece::Silence(1000));
+        self.play(pieces, false)
+    }
+
+    fn sound(&mut self, signal: Signal) -> Step {
+        self.state = State::Tones;
+        let beats = self.country.signal(signal).iter();
+        let pieces = beats.map(|beat| match beat.sines {
+            [] => Piece::Silence(beat.ms),
+            sines => Piece::Tone { sines, ms: beat.ms },
+        });
+        let pieces = pieces.collect();
+        self.play(pieces, true)
+    }
+
+    fn leave(&mut self) -> Step {
+        self.state = State::Leaving;
+        self.say(&["goodbye"])
+    }
+
+    fn say(&mut self, sounds: &[&'static str]) -> Step {
+        // A phone that has just answered may lose the first syllable.
+        let pieces = sounds.iter().flat_map(|&sound| [Piece::Silence(200), Piece::Sound(sound)]);
+        self.play(pieces.collect(), false)
+    }
+
+    fn play(&mut self, pieces: Vec<Piece>, repeats: bool) -> Step {
+        self.plays = self.plays.wrapping_add(1);
+        Step::Do(Act::Play { number: self.plays, repeats, pieces })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use offhook_base::UtcMillis;
+
+    use super::*;
+
+    fn at(secs: u64) -> Moment {
+        Moment { instant: Instant::from_driver_nanos(secs * 1_000_000_000), utc: UtcMillis(0) }
+    }
+
+    /// A caller of a service, who hears everything out at once.
+    struct Caller(Attendant);
+
+    impl Caller {
+        fn of(service: Service) -> (Self, Option<Step>) {
+            let mut caller = Self(Attendant::new(service, &ServiceNumbers::default()));
+            let step = caller.0.handle(&Event::Begun, at(0));
+            (caller, step)
+        }
+
+        fn hears_out(&mut self) -> Option<Step> {
+            let number = self.0.plays;
+            self.0.handle(&Event::Played(number), at(1))
+        }
+
+        fn presses(&mut self, letter: char) -> Option<Step> {
+            self.0.handle(&Event::Key(Key::new(letter).unwrap()), at(2))
+        }
+    }
+
+    fn sounds(step: Option<Step>) -> Vec<&'static str> {
+        let Some(Step::Do(Act::Play { pieces, .. })) = step else { return Vec::new() };
+        let names = pieces.into_iter().filter_map(|piece| match piece {
+            Piece::Sound(name) => Some(name),
+            _ => None,
+        });
+        names.collect()
+    }
+
+    #[test]
+    fn the_echo_follows_its_introduction_and_ends_with_a_key() {
+        let (mut caller, step) = Caller::of(Service::Echo);
+        assert_eq!(sounds(step), ["echo-test"]);
+        assert_eq!(caller.hears_out(), Some(Step::Do(Act::Echo)));
+        assert_eq!(caller.presses('5'), None);
+        assert_eq!(sounds(caller.presses('#')), ["goodbye"]);
+        assert_eq!(caller.hears_out(), Some(Step::HangUp));
+    }
+
+    #[test]
+    fn the_time_is_said_three_times() {
+        let (mut caller, step) = Caller::of(Service::Clock);
+        assert_eq!(sounds(step), ["the-time-is", "0", "hours"]);
+        assert_eq!(sounds(caller.hears_out()).len(), 3);
+        assert_eq!(sounds(caller.hears_out()).len(), 3);
+        assert_eq!(sounds(caller.hears_out()), ["goodbye"]);
+    }
+
+    #[test]
+    fn a_menu_leads_on_and_gives_up_in_the_end() {
+        let (mut caller, step) = Caller::of(Service::Menu);
+        assert_eq!(sounds(step), ["welcome", "menu"]);
+        assert_eq!(sounds(caller.presses('1')), ["echo-test"], "before the menu was heard out");
+        let (mut caller, _) = Caller::of(Service::Menu);
+        assert_eq!(sounds(caller.presses('8')), ["no-such-choice", "menu"]);
+        assert_eq!(caller.hears_out(), None);
+        assert_eq!(sounds(caller.0.handle(&Event::TimedOut, at(100))), ["menu"]);
+        assert_eq!(sounds(caller.presses('8')), ["goodbye"]);
+    }
+
+    #[test]
+    fn signals_are_chosen_by_keys_and_repeat() {
+        let (mut caller, step) = Caller::of(Service::Tones);
+        assert_eq!(sounds(step), ["tones"]);
+        let Some(Step::Do(Act::Play { repeats: true, pieces, .. })) = caller.presses('3') else {
+            panic!("busy")
+        };
+        assert_eq!(pieces.len(), 2);
+        assert_eq!(caller.presses('9'), None);
+    }
+
+    #[test]
+    fn the_end_of_something_that_was_broken_off_is_not_heeded() {
+        let (mut caller, _) = Caller::of(Service::Echo);
+        let number = caller.0.plays;
+        caller.presses('#');
+        assert_eq!(caller.0.handle(&Event::Played(number), at(1)), None);
+    }
+}

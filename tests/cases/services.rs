@@ -1,0 +1,177 @@
+//! What the node does itself: phones call its services and hear what they should, and their keys are heard.
+
+use std::time::{Duration, Instant};
+
+use offhook_e2e::{
+    Node, NodeOptions,
+    baresip::Baresip,
+    sound::{RtpEnd, heard},
+    user_agent::{Dialog, Phone, UdpLink},
+    wait,
+};
+
+const HZ: f64 = 440.0;
+const ENOUGH: Duration = Duration::from_secs(1);
+
+/// A phone with one codec calls the echo test and hears itself.
+fn echo(codec: &str, parameters: &str) {
+    let node = Node::start(&NodeOptions::default());
+    let mut anna = Baresip::start_speaking(codec, "101", node.sip(), "udp", HZ, false, parameters);
+    node.wait_for_bindings("101", 1);
+    anna.command("dial", &format!("sip:*43@{}", node.sip()));
+    anna.wait_for("CALL_ESTABLISHED");
+    anna.wait_to_hear(HZ, ENOUGH);
+    assert!((node.metric("offhook_media_served") - 1.0).abs() < 0.1);
+    anna.command("hangup", "");
+    anna.wait_for("CALL_CLOSED");
+    let record = node.record();
+    assert_eq!((&record["cause"], &record["ended_by"]), (&"hung_up".into(), &"caller".into()), "{record:#}");
+    assert_eq!(record["legs"].as_array().map(Vec::len), Some(1), "{record:#}");
+    assert!(record["answered"].is_string(), "{record:#}");
+    let stream = &record["legs"][0]["streams"][0];
+    assert!(stream["packets_sent"].as_u64() > Some(100), "{record:#}");
+    node.wait_for_metric("offhook_media_served", 0.0);
+}
+
+#[test]
+fn a_phone_hears_itself_in_the_echo_test_in_narrow_band() {
+    echo("PCMA/8000/1", "");
+    echo("PCMU/8000/1", ";mediaenc=srtp-mand");
+}
+
+#[test]
+fn a_phone_hears_itself_in_the_echo_test_in_wide_band() {
+    echo("G722/16000/1", "");
+    echo("opus/48000/2", "");
+}
+
+#[test]
+fn the_echo_test_outlives_the_node() {
+    let mut node = Node::start(&NodeOptions::default());
+    let mut anna = Baresip::start("101", node.sip(), "udp", HZ, false);
+    node.wait_for_bindings("101", 1);
+    anna.command("dial", &format!("sip:*43@{}", node.sip()));
+    anna.wait_for("CALL_ESTABLISHED");
+    anna.wait_to_hear(HZ, ENOUGH);
+    node.crash_and_restart();
+    let before = anna.heard(HZ);
+    anna.wait_to_hear(HZ, before + ENOUGH);
+    anna.command("hangup", "");
+    anna.wait_for("CALL_CLOSED");
+    let record = node.record();
+    assert_eq!(record["cause"], "hung_up", "{record:#}");
+}
+
+/// A phone that is steered by the test, in a call with a service.
+struct Caller {
+    phone: Phone<UdpLink>,
+    rtp: RtpEnd,
+    dialog: Dialog,
+    /// The node's description.
+    node: String,
+}
+
+impl Caller {
+    fn call(node: &Node, number: &str, has_events: bool) -> Self {
+        let mut phone = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "101", node.sip());
+        let rtp = RtpEnd::open("127.0.0.1", HZ);
+        let description = if has_events { rtp.description_with_events() } else { rtp.description() };
+        let (dialog, answer) = phone.invite(number, &description);
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        Self { phone, rtp, dialog, node: answer.body }
+    }
+
+    /// Forgets what it heard so far, and talks until it hears `hz` for a while.
+    fn hears(&mut self, hz: f64) {
+        self.rtp.received.clear();
+        let give_up_at = Instant::now() + wait::PATIENCE;
+        while heard(&self.rtp.received, hz) < Duration::from_millis(400) {
+            assert!(Instant::now() < give_up_at, "{hz} Hz for {:?}", heard(&self.rtp.received, hz));
+            self.rtp.talk(&self.node, Duration::from_millis(100));
+        }
+    }
+
+    fn info(&mut self, content_type: &str, body: &str) -> Option<u16> {
+        let headers = format!("Content-Type: {content_type}\r\n");
+        self.phone.request_within(&self.dialog, "INFO", &headers, body).status()
+    }
+
+    fn waits_for_the_end(mut self) {
+        let bye = self.phone.wait_for_request(&self.dialog, "BYE");
+        self.phone.respond(&bye, 200, "OK", "");
+    }
+}
+
+#[test]
+fn signals_are_chosen_by_keys_of_every_kind() {
+    let options = NodeOptions { sections: "[services]\ncountry = \"gb\"\n".into(), ..NodeOptions::default() };
+    let node = Node::start(&options);
+    // Without events, keys are heard in the sound: 3 is busy, of 400 Hz.
+    let mut caller = Caller::call(&node, "*61", false);
+    caller.rtp.press(&caller.node.clone(), '3');
+    caller.hears(400.0);
+    assert_eq!(caller.info("application/dtmf-relay", "Signal=6\r\nDuration=100\r\n"), Some(200));
+    caller.hears(1400.0);
+    assert_eq!(caller.info("application/x-unknown", "1"), Some(415));
+    caller.rtp.press(&caller.node.clone(), '#');
+    caller.waits_for_the_end();
+    // With events, keys are events.
+    let mut caller = Caller::call(&node, "*61", true);
+    caller.rtp.press_as_event(&caller.node.clone(), '6');
+    caller.hears(950.0);
+    caller.rtp.press_as_event(&caller.node.clone(), '#');
+    caller.waits_for_the_end();
+    for record in node.records(2) {
+        assert_eq!(
+            (&record["cause"], &record["ended_by"]),
+            (&"hung_up".into(), &"callee".into()),
+            "{record:#}"
+        );
+    }
+    let log = node.log();
+    assert!(!log.contains("Signal="), "what people type is nobody's business");
+}
+
+#[test]
+fn the_menu_leads_to_the_echo_test_before_it_was_heard_out() {
+    let node = Node::start(&NodeOptions::default());
+    let mut caller = Caller::call(&node, "*65", true);
+    caller.rtp.press_as_event(&caller.node.clone(), '1');
+    caller.hears(HZ);
+    caller.phone.hang_up(&caller.dialog);
+    assert_eq!(node.record()["cause"], "hung_up");
+}
+
+#[test]
+fn a_caller_that_leaves_the_offer_to_the_node_is_offered_all_codecs() {
+    let node = Node::start(&NodeOptions::default());
+    let mut phone = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "101", node.sip());
+    let (dialog, answer) = phone.invite("*60", "");
+    assert_eq!(answer.status(), Some(200), "{answer:?}");
+    for codec in ["opus/48000/2", "G722/8000", "PCMA/8000", "PCMU/8000", "telephone-event/8000"] {
+        assert!(answer.body.contains(codec), "{}", answer.body);
+    }
+    // The ACK had no answer: the call cannot go on.
+    let bye = phone.wait_for_request(&dialog, "BYE");
+    phone.respond(&bye, 200, "OK", "");
+    assert_eq!(node.record()["cause"], "incompatible");
+}
+
+#[test]
+fn what_the_node_does_not_speak_is_refused_and_a_hold_is_answered() {
+    let node = Node::start(&NodeOptions::default());
+    let mut phone = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "101", node.sip());
+    let rtp = RtpEnd::open("127.0.0.1", HZ);
+    let foreign = rtp.description().replace("RTP/AVP 0", "RTP/AVP 18").replace("0 PCMU/8000", "18 G729/8000");
+    assert_eq!(phone.invite("*43", &foreign).1.status(), Some(488));
+    let (dialog, answer) = phone.invite("*43", &rtp.description());
+    assert_eq!(answer.status(), Some(200), "{answer:?}");
+    let held = rtp.description().replace("1 1 IN", "1 2 IN") + "a=sendonly\r\n";
+    let headers = format!("Contact: <sip:101@{}>\r\nContent-Type: application/sdp\r\n", phone.link_address());
+    let answer = phone.request_within(&dialog, "INVITE", &headers, &held);
+    assert_eq!(answer.status(), Some(200), "{answer:?}");
+    assert!(answer.body.contains("a=recvonly"), "{}", answer.body);
+    node.wait_for_phase("held");
+    phone.hang_up(&dialog);
+    assert_eq!(node.records(2).len(), 2);
+}
