@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use offhook_base::Instant;
@@ -30,6 +31,13 @@ impl Now {
     /// Milliseconds since the origin.
     pub const fn millis(self) -> u64 {
         self.instant.as_nanos() / 1_000_000
+    }
+
+    /// So much earlier by the run's clock; what the log says stays.
+    #[must_use]
+    pub const fn before(self, age: Duration) -> Self {
+        let nanos = self.instant.as_nanos().saturating_sub(age.as_nanos() as u64);
+        Self { instant: Instant::from_driver_nanos(nanos), unix_micros: self.unix_micros }
     }
 }
 

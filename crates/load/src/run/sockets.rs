@@ -19,6 +19,9 @@ use crate::call::{Outbox, SocketId};
 /// How long a connection of the whole run may take to open.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Most batches that one turn reads from a UDP socket, so that calls that are due have theirs.
+const BATCHES_PER_TURN: usize = 8;
+
 /// Keys of the poll that are no socket.
 pub const BELL: u64 = u64::MAX;
 const LISTENER: u64 = u64::MAX - 1;
@@ -45,8 +48,8 @@ enum Link {
 
 /// What comes in.
 pub enum Input<'a> {
-    /// A message.
-    Message(SocketId, SocketAddr, &'a [u8]),
+    /// A message, and when the kernel took it in (since 1970), if it says so.
+    Message(SocketId, SocketAddr, &'a [u8], Option<Duration>),
     /// A command of the twin.
     Command(&'a [u8]),
     /// A connection is gone; `true`: it never was.
@@ -85,6 +88,8 @@ impl Sockets {
 
     /// Takes over a UDP socket.
     pub fn add_udp(&mut self, socket: DatagramSocket) -> io::Result<SocketId> {
+        // Without it messages count as received when they are read.
+        let _ = socket.note_arrivals();
         self.put(socket.as_raw_fd(), Link::Udp(socket))
     }
 
@@ -222,8 +227,9 @@ impl Sockets {
         stream.queue(text) && stream.write_out(&self.poll, id).is_ok()
     }
 
-    /// Reads what is ready.
-    pub fn receive(&mut self, ready: Readiness, deliver: &mut dyn FnMut(Input<'_>)) {
+    /// Reads what is ready. Returns whether more may wait.
+    pub fn receive(&mut self, ready: Readiness, deliver: &mut dyn FnMut(Input<'_>)) -> bool {
+        let mut more = false;
         match ready.key {
             BELL => {}
             LISTENER => self.accept(false),
@@ -233,10 +239,17 @@ impl Sockets {
                 match self.links.get_mut(id.0 as usize).and_then(Option::as_mut) {
                     None => {}
                     Some(Link::Udp(udp)) => {
-                        // Errors that a peer's ICMP left behind are off the socket once read.
-                        let _ = udp.receive(&mut self.batch, &mut |bytes, from| {
-                            deliver(Input::Message(id, from, bytes));
-                        });
+                        for _ in 0..BATCHES_PER_TURN {
+                            // Errors that a peer's ICMP left behind are off the socket once read.
+                            more = udp
+                                .receive_noted(&mut self.batch, &mut |bytes, from, arrived| {
+                                    deliver(Input::Message(id, from, bytes, arrived));
+                                })
+                                .unwrap_or(false);
+                            if !more {
+                                break;
+                            }
+                        }
                     }
                     Some(Link::Stream(stream)) => {
                         let was_connecting = !stream.is_open();
@@ -255,6 +268,7 @@ impl Sockets {
                 }
             }
         }
+        more
     }
 
     fn accept(&mut self, is_twin: bool) {

@@ -137,7 +137,7 @@ impl Stream {
         let fed = match &mut self.websocket {
             Some(websocket) => {
                 let fresh = self.input.split_off(length);
-                websocket.feed(&fresh, &mut |message| deliver(Input::Message(id, remote, message)))
+                websocket.feed(&fresh, &mut |message| deliver(Input::Message(id, remote, message, None)))
             }
             None => {
                 self.take_frames(id, deliver);
@@ -161,7 +161,7 @@ impl Stream {
         while let Some((skip, length)) = frame(self.framing, &self.input[at..]) {
             let message = &self.input[at + skip..at + length];
             match self.framing {
-                Framing::Sip => deliver(Input::Message(id, self.remote, message)),
+                Framing::Sip => deliver(Input::Message(id, self.remote, message, None)),
                 Framing::Command => {
                     deliver(Input::Command(message.strip_suffix(&[COMMAND_END]).unwrap_or(message)))
                 }

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use offhook_net::{Bell, Clock, DatagramSocket};
@@ -25,6 +25,14 @@ use crate::{
 
 /// How often a worker shows what it counted.
 const PUBLISH_EVERY_MS: u64 = 100;
+
+/// From so many messages a second on a worker lets them gather.
+const DENSE_MESSAGES: u64 = 4000;
+/// How long it does: a turn for each message would spend most of its time on waking up. Response times are not touched, the
+/// kernel notes when a message came.
+const GATHER: Duration = Duration::from_micros(500);
+/// A message cannot have waited longer than this; if it seems so, the wall clock was set.
+const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// How long a turn waits at most: orders of the control thread ring a bell, so this only heals a lost ring.
 const WAIT_MAX: Duration = Duration::from_millis(500);
@@ -66,7 +74,7 @@ pub struct Window {
 #[derive(Debug, Default)]
 struct Mail {
     bytes: Vec<u8>,
-    messages: Vec<(SocketAddr, std::ops::Range<usize>)>,
+    messages: Vec<(SocketAddr, Now, std::ops::Range<usize>)>,
     starts: Vec<(u64, Option<u32>)>,
 }
 
@@ -128,6 +136,10 @@ pub struct Worker {
 /// What changes from turn to turn.
 #[derive(Default)]
 struct Turn {
+    /// Messages read since the last look at [`DENSE_MESSAGES`].
+    messages: u64,
+    /// There are so many that gathering them pays.
+    is_dense: bool,
     outgoing_over: u64,
     published_at: u64,
     failed: Vec<u32>,
@@ -166,8 +178,9 @@ impl Worker {
             if stage == stage::RUNNING && self.is_caller {
                 self.start_due(now, &mut turn);
             }
+            let mut more = false;
             for entry in &ready {
-                self.read(now, *entry, &mut turn);
+                more |= self.read(now, *entry, &mut turn);
             }
             let flushed = self.finish_turn(now, &mut turn);
             self.window().busy.store(false, Ordering::SeqCst);
@@ -176,11 +189,22 @@ impl Worker {
                 return self.shard.stats().clone();
             }
             let wait = if flushed { self.wait(now) } else { Duration::from_millis(1) };
+            if turn.is_dense && flushed && !more {
+                self.gather(now);
+            }
             if self.sockets.wait(Some(wait), &mut ready).is_err() {
                 // Nothing but a closed poll fails here, and that is ours.
                 ready.clear();
             }
             self.window().bell.hear();
+        }
+    }
+
+    /// Lets messages gather for the rest of [`GATHER`]: a wake-up for each costs more than the message itself.
+    fn gather(&self, now: Now) {
+        let spent = self.clock.instant().saturating_since(now.instant);
+        if let Some(left) = GATHER.checked_sub(spent).filter(|left| !left.is_zero()) {
+            std::thread::sleep(left);
         }
     }
 
@@ -201,8 +225,8 @@ impl Worker {
     fn take_mail(&mut self, now: Now) {
         let mail = std::mem::take(&mut *lock(&self.window().mail));
         let socket = self.main.map_or(SocketId(0), |(socket, _)| socket);
-        for (from, range) in mail.messages {
-            self.shard.handle_message(now, socket, from, &mail.bytes[range]);
+        for (from, arrived, range) in mail.messages {
+            self.shard.handle_message(arrived, socket, from, &mail.bytes[range]);
         }
         for (number, user) in mail.starts {
             self.start(now, number, user);
@@ -266,18 +290,24 @@ impl Worker {
         Some((self.sockets.add_udp(socket).ok()?, port, true))
     }
 
-    fn read(&mut self, now: Now, ready: offhook_net::Readiness, turn: &mut Turn) {
+    /// Reads what came. Returns whether more may wait.
+    fn read(&mut self, now: Now, ready: offhook_net::Readiness, turn: &mut Turn) -> bool {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (shard, index, workers) = (&mut self.shard, self.index, self.windows.len());
         let shares = workers > 1 && !self.transport.per_call;
         self.sockets.receive(ready, &mut |input| match input {
-            Input::Message(socket, from, bytes) => {
+            Input::Message(socket, from, bytes, arrived) => {
+                turn.messages += 1;
+                // What waited for us here was no slowness of the other side.
+                let now =
+                    arrived.map_or(now, |arrived| now.before(wall.saturating_sub(arrived).min(AGE_MAX)));
                 let owner = if shares { owner_of_message(shard, bytes, workers) } else { None };
                 match owner {
                     Some(owner) if owner != index => {
                         let parcel = &mut turn.parcels[owner];
                         let start = parcel.bytes.len();
                         parcel.bytes.extend_from_slice(bytes);
-                        parcel.messages.push((from, start..parcel.bytes.len()));
+                        parcel.messages.push((from, now, start..parcel.bytes.len()));
                     }
                     _ => shard.handle_message(now, socket, from, bytes),
                 }
@@ -291,7 +321,7 @@ impl Worker {
                     shard.connection_closed(now, socket);
                 }
             }
-        });
+        })
     }
 
     /// Sends, hands over, tells. Returns whether all is sent.
@@ -315,8 +345,8 @@ impl Worker {
             let shift = mail.bytes.len();
             if shift < MAIL_BYTES_MAX {
                 mail.bytes.append(&mut parcel.bytes);
-                let shifted = |(from, range): (SocketAddr, std::ops::Range<usize>)| {
-                    (from, range.start + shift..range.end + shift)
+                let shifted = |(from, arrived, range): (SocketAddr, Now, std::ops::Range<usize>)| {
+                    (from, arrived, range.start + shift..range.end + shift)
                 };
                 mail.messages.extend(parcel.messages.drain(..).map(shifted));
             } else {
@@ -342,6 +372,8 @@ impl Worker {
             self.files.write(self.shard.traces());
         }
         if now.millis() >= turn.published_at + PUBLISH_EVERY_MS {
+            let elapsed = now.millis() - turn.published_at;
+            turn.is_dense = std::mem::take(&mut turn.messages) * 1000 > DENSE_MESSAGES * elapsed;
             turn.published_at = now.millis();
             self.publish();
         }

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::RawFd,
     ptr,
+    time::Duration,
 };
 
 use super::sockaddr;
@@ -16,10 +17,10 @@ pub(super) const BATCH: usize = 32;
 /// The largest payload of a datagram, and so the size of a receive buffer, in bytes.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 
-/// Room for one pktinfo control message of either family, aligned as `cmsghdr` asks.
+/// Room for one pktinfo control message of either family and one time stamp, aligned as `cmsghdr` asks.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; 64]);
+struct Control([u8; 96]);
 
 /// A datagram that leaves.
 pub(super) struct Leaving<'a> {
@@ -35,6 +36,8 @@ pub(crate) struct Datagram<'a> {
     pub(crate) remote: SocketAddr,
     /// The address of ours that it came to; `None` if the kernel did not say.
     pub(crate) local: Option<IpAddr>,
+    /// When the kernel took it in, since 1970 by the wall clock, if it was asked to say so.
+    pub(crate) arrived: Option<Duration>,
     /// The kernel cut it.
     pub(crate) truncated: bool,
 }
@@ -51,7 +54,7 @@ impl ReceiveBatch {
         Self {
             buffers: vec![0; BATCH * DATAGRAM_BYTES_MAX].into_boxed_slice(),
             names: [sockaddr::empty(); BATCH],
-            controls: [Control([0; 64]); BATCH],
+            controls: [Control([0; 96]); BATCH],
         }
     }
 
@@ -92,6 +95,7 @@ impl ReceiveBatch {
                 bytes: &buffer[..(header.msg_len as usize).min(DATAGRAM_BYTES_MAX)],
                 remote,
                 local: local_address(&header.msg_hdr),
+                arrived: arrival(&header.msg_hdr),
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             });
         }
@@ -103,7 +107,7 @@ impl ReceiveBatch {
 pub(super) fn send<'a>(fd: RawFd, outgoing: impl Iterator<Item = Leaving<'a>>) -> io::Result<usize> {
     let mut vectors = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
     let mut names = [sockaddr::empty(); BATCH];
-    let mut controls = [Control([0; 64]); BATCH];
+    let mut controls = [Control([0; 96]); BATCH];
     let mut headers = empty_headers();
     let mut count = 0;
     let rows = headers.iter_mut().zip(&mut vectors).zip(&mut names).zip(&mut controls).zip(outgoing);
@@ -157,6 +161,24 @@ fn local_address(header: &libc::msghdr) -> Option<IpAddr> {
             // SAFETY: `message` is within the control area of `header`.
             _ => message = unsafe { libc::CMSG_NXTHDR(header, message) },
         }
+    }
+    None
+}
+
+/// The time stamp in the control messages that the kernel wrote.
+fn arrival(header: &libc::msghdr) -> Option<Duration> {
+    // SAFETY: `header` was filled by recvmmsg; its control area is still alive and as long as the kernel said.
+    let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !message.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR give a pointer to a whole header within the control area, or null.
+        let (level, kind) = unsafe { ((*message).cmsg_level, (*message).cmsg_type) };
+        if (level, kind) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+            // SAFETY: this level and type carry a timespec behind the header; the read makes no claim on alignment.
+            let stamp = unsafe { ptr::read_unaligned(libc::CMSG_DATA(message).cast::<libc::timespec>()) };
+            return Some(Duration::new(stamp.tv_sec.try_into().ok()?, stamp.tv_nsec.try_into().ok()?));
+        }
+        // SAFETY: `message` is within the control area of `header`.
+        message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
     None
 }

@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsRawFd, RawFd},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,6 +32,9 @@ impl std::fmt::Debug for DatagramBatch {
         f.write_str("DatagramBatch")
     }
 }
+
+/// Takes a datagram, who sent it, and when the kernel took it in.
+type Noted<'a> = dyn FnMut(&[u8], SocketAddr, Option<Duration>) + 'a;
 
 /// A bound, non-blocking UDP socket.
 #[derive(Debug)]
@@ -85,6 +89,27 @@ impl DatagramSocket {
         })
     }
 
+    /// Has the kernel note when datagrams come, for [`DatagramSocket::receive_noted`].
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn note_arrivals(&self) -> io::Result<()> {
+        options::receive_arrival(&self.socket)
+    }
+
+    /// As [`DatagramSocket::receive`], and tells when each datagram came: time since 1970 by the wall clock, `None` unless
+    /// [`DatagramSocket::note_arrivals`] was called before it came.
+    ///
+    /// # Errors
+    /// What the operating system says; the error is then off the socket.
+    pub fn receive_noted(&self, batch: &mut DatagramBatch, deliver: &mut Noted<'_>) -> io::Result<bool> {
+        batch.0.receive(self.as_raw_fd(), &mut |datagram| {
+            if !datagram.truncated {
+                deliver(datagram.bytes, datagram.remote, datagram.arrived);
+            }
+        })
+    }
+
     /// Sends the first of `datagrams`, at most [`DatagramSocket::BATCH`], and returns how many the kernel took.
     ///
     /// # Errors
@@ -104,6 +129,23 @@ impl AsRawFd for DatagramSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernel_says_when_a_datagram_came() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (one, other) = (
+            DatagramSocket::bind(any, false, 1 << 20).expect("it binds"),
+            DatagramSocket::bind(any, false, 1 << 20).expect("it binds"),
+        );
+        other.note_arrivals().expect("the kernel can");
+        let wall = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let before = wall();
+        one.send([(&b"x"[..], other.bound())].into_iter()).expect("it sends");
+        let mut came = None;
+        let deliver = &mut |_: &[u8], _, arrived| came = arrived;
+        other.receive_noted(&mut DatagramBatch::new(), deliver).expect("it receives");
+        assert!(came.is_some_and(|came| (before..=wall()).contains(&came)), "{came:?}");
+    }
 
     #[test]
     fn a_batch_goes_from_one_socket_to_another() {

@@ -14,6 +14,11 @@ pub(super) fn receive_local_address(socket: &Socket, bound: SocketAddr) -> io::R
     }
 }
 
+/// Has the kernel say with each datagram when it took it in.
+pub(super) fn receive_arrival(socket: &Socket) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+}
+
 /// Asks for a receive buffer of `bytes`: past the system's limit where we may, up to it where not.
 pub(super) fn receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
     let size = i32::try_from(bytes).unwrap_or(i32::MAX);
