@@ -9,6 +9,7 @@ mod kamailio_peer;
 mod kernel_plane;
 mod lasting;
 mod load;
+mod load_forms;
 mod looked_at;
 mod outage;
 mod services;

@@ -21,7 +21,7 @@ pub enum Player {
     Ours,
 }
 
-/// A caller and a callee: files of `tests/scenarios/load`, or `-sn NAME`.
+/// A caller and a callee: files of `tests/scenarios/load` or paths, without `.xml`, or `-sn NAME`.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair {
     /// Who calls.
@@ -267,8 +267,8 @@ pub fn scenario_arguments(name: &str) -> Vec<String> {
     match name.strip_prefix("-sn ") {
         Some(name) => vec!["-sn".into(), name.into()],
         None => {
-            let path =
-                Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(format!("{name}.xml"));
+            let file = if name.ends_with(".yaml") { name.into() } else { format!("{name}.xml") };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(file);
             vec!["-sf".into(), path.display().to_string()]
         }
     }

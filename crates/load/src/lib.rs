@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod captured;
 pub mod inject;
 pub mod media;
 mod reach;

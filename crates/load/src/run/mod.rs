@@ -15,6 +15,7 @@ mod sockets;
 mod stream;
 pub mod table;
 mod terminal;
+mod tools;
 pub mod verdict;
 mod websocket;
 mod worker;
@@ -73,6 +74,12 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// If there is no run.
 pub fn main(arguments: Vec<OsString>) -> Result<u8, Refusal> {
+    let words = arguments.iter().map(|argument| argument.to_string_lossy().into_owned());
+    if let [tool, rest @ ..] = words.collect::<Vec<_>>().as_slice()
+        && tools::NAMES.contains(&tool.as_str())
+    {
+        return tools::run(tool, rest);
+    }
     match options::parse(arguments.clone()).map_err(Refusal::fatal)? {
         Command::Help => print(&table::help()),
         Command::Version => print(&format!("offhook load {}\n", env!("CARGO_PKG_VERSION"))),

@@ -208,6 +208,8 @@ const HEAD: &str = "\
 Make calls with SIPp's scenarios and see whether they succeed
 
 Usage: offhook load [HOST[:PORT]] [OPTIONS]
+       offhook load convert FROM TO              XML or YAML from one to the other
+       offhook load from-pcap CAPTURE CALLER CALLEE    scenarios of a captured call
 
 Options are SIPp's. Times may have a unit: 500ms, 20s, 2m, 1h.
 
@@ -216,6 +218,7 @@ Examples:
   offhook load 127.0.0.1:5070 -r 50 -m 500  call there, 50 a second, 500 in all
   offhook load 10.0.0.5 -sf register.xml -inf users.csv -m 1000
   offhook load -sd uac > mine.xml           start a scenario of your own
+  offhook load convert mine.xml mine.yaml   and go on in YAML
   offhook load pbx.lan:5061 -t ln -tls_ca ca.pem -m 10
   offhook load 10.0.0.5 -sn uac_pcap -m 20 --require 'mos.min > 4'
   offhook load 10.0.0.5 -m 100 --require 'failed == 0' --json result.json

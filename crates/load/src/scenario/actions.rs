@@ -2,7 +2,7 @@
 
 use super::{
     elements, ere,
-    fault::{Fault, Place},
+    fault::Fault,
     media,
     model::{
         Action, Check, Compare, Comparison, Ereg, InternalCommand, MediaAction, Operand, Operation, Search,
@@ -11,10 +11,10 @@ use super::{
     read::{Attributes, Names},
     template::Template,
     variables::VariableId,
-    xml::{Attribute, Element},
+    xml::Element,
 };
 
-const ACTIONS: &[&str] = &[
+pub(super) const ACTIONS: &[&str] = &[
     "ereg",
     "log",
     "warning",
@@ -124,13 +124,7 @@ pub(super) fn text(
     names: &mut Names<'_>,
 ) -> Result<Template, Fault> {
     let attribute = attributes.required(name)?;
-    Template::compile(attribute.value.as_bytes(), value_place(attribute), names)
-}
-
-/// Where the value begins, as far as entities leave that true.
-fn value_place(attribute: &Attribute) -> Place {
-    let name = u32::try_from(attribute.name.len()).unwrap_or(0);
-    Place { column: attribute.place.column + name + 2, ..attribute.place }
+    Template::compile(attribute.value.as_bytes(), attribute.value_place, names)
 }
 
 fn variable(

@@ -31,6 +31,11 @@ const ELEMENTS: &[&str] = &[
     "CallLengthRepartition",
 ];
 
+/// Whether there is an element or action of that name.
+pub(super) fn is_known(name: &str) -> bool {
+    ELEMENTS.contains(&name) || actions::ACTIONS.contains(&name)
+}
+
 /// Most steps: their numbers stand in 16 bits.
 const STEPS_MAX: usize = 10_000;
 

@@ -1,4 +1,4 @@
-//! Scenarios: SIPp's XML, read, checked and made ready to run.
+//! Scenarios: SIPp's XML, or the same in YAML, read, checked and made ready to run.
 
 mod actions;
 pub mod built_in;
@@ -12,7 +12,9 @@ pub mod pause;
 pub mod read;
 pub mod template;
 pub mod variables;
+pub mod write;
 pub mod xml;
+pub mod yaml;
 
 pub use fault::{Fault, Place};
 pub use model::Scenario;

@@ -6,6 +6,7 @@ use super::{
     model::Scenario,
     variables::{Scope, VariableId, Variables},
     xml::{self, Attribute, Element},
+    yaml,
 };
 
 /// What the command line brings that a scenario may name.
@@ -120,12 +121,25 @@ pub(super) fn number(list: &mut Vec<String>, name: &str, place: Place) -> Result
     Ok(list.len() - 1)
 }
 
+/// Reads `text`, XML if it begins as XML does, else YAML, to its elements.
+///
+/// # Errors
+/// With the place, if it is neither.
+pub fn tree(text: &[u8]) -> Result<Element, Fault> {
+    let first = text.trim_ascii_start();
+    if first.is_empty() || first.starts_with(b"<") || first.starts_with(b"\xef\xbb\xbf<") {
+        xml::read(text)
+    } else {
+        yaml::read(text)
+    }
+}
+
 /// Reads the scenario in `text`.
 ///
 /// # Errors
 /// With the place and, for an unknown name, the nearest known one.
 pub fn read(text: &[u8], known: &Known) -> Result<(Scenario, Vec<Fault>), Fault> {
-    let root = xml::read(text)?;
+    let root = tree(text)?;
     if root.name != "scenario" {
         return Err(Fault::new(root.place, format!("<{}> is no scenario", root.name))
             .hint("a scenario stands in <scenario> ... </scenario>"));

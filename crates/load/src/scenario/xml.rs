@@ -36,6 +36,8 @@ pub struct Attribute {
     pub value: String,
     /// Where its name stands.
     pub place: Place,
+    /// Where its value begins.
+    pub value_place: Place,
 }
 
 /// Reads a document and returns its outermost element.
@@ -182,8 +184,9 @@ impl<'a> Reader<'a> {
             _ => return Err(self.fault(format!("the value of `{name}` is not in quotes"))),
         };
         self.at += 1;
+        let value_place = self.place();
         let raw = self.skip_past(&[quote], &format!("the value of `{name}`"))?;
-        Ok(Attribute { name, value: unescape(&to_text(raw)), place })
+        Ok(Attribute { name, value: unescape(&to_text(raw)), place, value_place })
     }
 
     fn content(&mut self, element: &mut Element, depth: usize) -> Result<(), Fault> {
@@ -239,7 +242,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Octets as text: UTF-8, or ISO-8859-1 where they are not.
-fn to_text(octets: &[u8]) -> Cow<'_, str> {
+pub(super) fn to_text(octets: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(octets) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(octets.iter().map(|&octet| char::from(octet)).collect()),
