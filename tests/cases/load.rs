@@ -142,6 +142,29 @@ fn sound_that_is_streamed_comes_back_and_is_judged() {
 }
 
 #[test]
+fn sound_is_encrypted_with_the_keys_that_both_sides_describe() {
+    const WHOLE: &[&str] = &["rtp_received == 50", "rtp_undecrypted == 0", "mos.min > 4", "level.min > -20"];
+    let keys = Pair { requires: WHOLE, ..Pair::new("secures_caller", "secures_callee") };
+    let echo: &[&str] = &["-rtp_echo"];
+    let known =
+        Pair { requires: WHOLE, callee_arguments: echo, ..Pair::new("known_key_caller", "known_key_callee") };
+    // SIPp, which knows nothing of keys, sends back what it hears: under a key that it should not have used.
+    let stranger = Pair {
+        requires: &["rtp_received == 0", "rtp_undecrypted == 50"],
+        callee_arguments: echo,
+        ..Pair::new("secures_caller", "known_key_callee")
+    };
+    thread::scope(|scope| {
+        for (pair, callee) in [(keys, Player::Ours), (known, Player::Sipp), (stranger, Player::Sipp)] {
+            scope.spawn(move || {
+                let outcome = pair.play(Player::Ours, callee, "u1");
+                assert_eq!(outcome.codes, (Some(0), Some(0)), "{pair:?} {outcome:?}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_run_is_told_as_json_junit_and_html() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let port = ports::free().to_string();

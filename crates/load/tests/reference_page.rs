@@ -156,7 +156,19 @@ const KEYWORDS: &[Row] = &[
         "four ports a call, from -min_rtp_port on",
         "rtpstream_audio_port",
     ),
-    row("[crypto...], [ue...]", Refused, "media is not encrypted yet", "cryptotag1audio"),
+    row(
+        "[cryptotag1audio], [cryptosuiteaescm128sha1801audio], [cryptokeyparams1audio]",
+        Better,
+        "slots 1 and 2, sha1801, sha1802, sha1321, sha1322; streams, keys, captures and echoes are encrypted once both sides have described a key. A key may also stand in the scenario, of the AES-GCM suites too. Each call needs a port of its own, such as `[rtpstream_audio_port]`",
+        "cryptokeyparams1audio",
+    ),
+    row("[cryptotag1video] and others of video", Refused, "only audio is encrypted", "cryptotag1video"),
+    row(
+        "[ueaescm128sha1801audio]",
+        Refused,
+        "media that is authenticated but not encrypted is not supported",
+        "ueaescm128sha1801audio",
+    ),
     row("[len]", Same, "five letters wide", "len+3"),
     row(
         "[call_id], [call_number], [branch], [msg_index]",
@@ -375,12 +387,11 @@ const FOOT: &str = "
 | exit codes | same | 0, 1, 97, 99, 254, 255 |
 | target hosts | stricter | public addresses only with `--allow-public` |
 | verdict | ours | `--require`, `--json`, `--junit`, `--html` with charts of rate, calls at once and setup |
-| received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729); `rtp_lost`, `mos.min`, `jitter.max`, `level.min` and others for `--require` |
+| received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729); `rtp_lost`, `rtp_undecrypted`, `mos.min`, `jitter.max`, `level.min` and others for `--require` |
 | media threads | better | one per core, each with the sockets of its ports |
 | response times | better | over UDP from the kernel's note of a message's arrival, so that a busy tester is not taken for a slow callee. From 4000 messages a second on, a worker lets them gather for half a millisecond |
 | YAML form | ours | `-sf` takes it; `offhook load convert` turns one form into the other |
 | `offhook load from-pcap` | ours | a caller and a callee out of a captured call, with nobody in it whom one could recognise |
-| SRTP | not there yet | |
 ";
 
 #[test]

@@ -105,6 +105,8 @@ fn constant(keyword: &Keyword, settings: &Settings) -> Result<Option<Vec<u8>>, F
         Keyword::MediaIp => Some(settings.media_ip.to_string()),
         Keyword::MediaIpType => type_of(settings.media_ip.is_ipv4()),
         Keyword::MediaPort(offset) => port(settings.media_port, *offset),
+        Keyword::CryptoTag(slot) => Some(slot.to_string()),
+        Keyword::CryptoSuite(name) => Some((*name).into()),
         Keyword::Pid => Some(settings.pid.to_string()),
         Keyword::SippVersion => Some(env!("CARGO_PKG_VERSION").into()),
         Keyword::Given(value) => Some(value.clone()),
@@ -130,6 +132,11 @@ pub(crate) const fn needs_last(keyword: &Keyword) -> bool {
             // A field may hold any keyword.
             | Keyword::Field(_)
     )
+}
+
+/// Whether a keyword is a key of the call's media.
+pub(crate) const fn is_key(keyword: &Keyword) -> bool {
+    matches!(keyword, Keyword::CryptoKey(_))
 }
 
 /// Whether a keyword is the other side's tag.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     media::{
-        Command,
+        Command, Secrets,
         description::{self, Kind},
         mouth::Route,
     },
@@ -30,6 +30,10 @@ impl Core {
         }
         let Some(described) = description::read(view::body(&call.sent)) else { return };
         call.media.get_or_insert_default().ours = described;
+        if let Some(keys) = &mut call.keys {
+            let secrets = keys.described(true, view::body(&call.sent));
+            self.secure(context, call, secrets);
+        }
         if context.plan.settings.judges_media {
             for address in described.at.into_iter().flatten() {
                 self.media(call, Command::Listen { port: address.port(), echo: false });
@@ -39,6 +43,7 @@ impl Core {
 
     /// One came in.
     pub(super) fn described_theirs(
+        &mut self,
         context: Context<'_>,
         call: &mut Call,
         view: &view::View<'_>,
@@ -49,6 +54,18 @@ impl Core {
             && let Some(described) = description::read(view.body())
         {
             call.media.get_or_insert_default().theirs = described;
+            if call.keys.is_some() || memchr::memmem::find(view.body(), b"a=crypto:").is_some() {
+                let secrets = call.keys.get_or_insert_default().described(false, view.body());
+                self.secure(context, call, secrets);
+            }
+        }
+    }
+
+    /// Both sides have told their keys.
+    fn secure(&mut self, context: Context<'_>, call: &mut Call, secrets: Option<Secrets>) {
+        if let Some(secrets) = secrets {
+            let port = self.port(context, call, Kind::Audio);
+            self.media(call, Command::Secure { port, secrets });
         }
     }
 

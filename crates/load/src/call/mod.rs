@@ -4,6 +4,7 @@ mod act;
 mod authentication;
 mod bind;
 mod give_up;
+mod keys;
 mod media;
 mod outbox;
 pub mod plan;

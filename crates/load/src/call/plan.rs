@@ -271,7 +271,7 @@ impl Script {
         };
         let keeps_last = has_ereg || any(bind::needs_last);
         let keeps_peer_tag = any(bind::needs_peer_tag);
-        let has_media = settings.judges_media || scenario.uses_media();
+        let has_media = settings.judges_media || scenario.uses_media() || any(bind::is_key);
         Ok(Self { scenario, texts, keeps_last, keeps_peer_tag, has_media })
     }
 }

@@ -123,7 +123,7 @@ impl Core {
         }
         self.stop_repeating(context, call, view);
         keep(context, call, view, recv);
-        Self::described_theirs(context, call, view, recv);
+        self.described_theirs(context, call, view, recv);
         let waits_on = recv.optional != Optional::No;
         if waits_on {
             // The call goes on waiting where it is, unless the step leads elsewhere.

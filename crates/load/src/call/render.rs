@@ -146,6 +146,10 @@ impl Core {
             Keyword::StreamVideoPort(offset) => {
                 signed(into, stream_port(settings.rtp_ports, call.number) + 2 + offset);
             }
+            Keyword::CryptoKey(slot) => {
+                let keys = call.keys.get_or_insert_default();
+                into.extend_from_slice(keys.own(*slot, &mut self.random).as_bytes());
+            }
             Keyword::DynamicId => {
                 decimal(into, self.dynamic);
                 let (start, max, step) = settings.dynamic;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use offhook_sip::digest::DigestSession;
 
-use super::{outbox::SocketId, value::Value};
+use super::{keys::Keys, outbox::SocketId, value::Value};
 use crate::{media::description::Described, scenario::variables::VariableId};
 
 /// A call under way. Its memory is used again by later calls.
@@ -62,6 +62,8 @@ pub(super) struct Call {
     /// A command that came before the scenario waited for one.
     pub(super) command: Option<Box<[u8]>>,
     pub(super) media: Option<Box<CallMedia>>,
+    /// If it speaks of encrypted media at all.
+    pub(super) keys: Option<Box<Keys>>,
 }
 
 /// Where a call's media comes from and goes to.

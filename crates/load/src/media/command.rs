@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offhook_rtp::telephone_event::EventCode;
+use offhook_rtp::{srtp::MasterKey, telephone_event::EventCode};
 
 use super::{audio::Audio, clip::Clip, description::Kind, mouth::Route};
 
@@ -24,6 +24,22 @@ pub enum Command {
         /// Whether packets go back.
         echo: bool,
     },
+    /// What leaves from this port of the call's and what comes to it is encrypted from now on.
+    Secure {
+        /// The port.
+        port: u16,
+        /// The keys.
+        secrets: Secrets,
+    },
     /// The call is over.
     End,
+}
+
+/// Keys of both directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secrets {
+    /// Of what we send.
+    pub outgoing: MasterKey,
+    /// Of what we receive.
+    pub incoming: MasterKey,
 }

@@ -18,10 +18,11 @@ use offhook_net::{Bell, Clock, DatagramBatch, DatagramSocket, Poll};
 use offhook_rtp::{
     demux::{DatagramClass, classify},
     rtp::Packet,
+    srtp::{OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
 };
 
 use super::{
-    Command, MediaTotals,
+    Command, MediaTotals, Secrets,
     ear::Ear,
     mouth::{Mouth, Route},
 };
@@ -98,7 +99,7 @@ impl Engine {
             Command::Play(_, _, route) | Command::Stream(_, _, route) | Command::Press(_, _, route) => {
                 route.from
             }
-            Command::Listen { port, .. } => *port,
+            Command::Listen { port, .. } | Command::Secure { port, .. } => *port,
             Command::Pause(_) | Command::End => {
                 // It is not remembered which threads the call has something with.
                 for Running { shared, .. } in &self.threads {
@@ -146,6 +147,36 @@ struct Port {
     /// Calls that use it; without one it is closed.
     users: u32,
     ears: BTreeMap<(SocketAddr, u32), Ear>,
+    lock: Option<Box<Lock>>,
+}
+
+/// What encrypts and decrypts the packets of a port.
+struct Lock {
+    protector: Protector,
+    unprotector: Unprotector,
+    /// A packet that is being decrypted.
+    scratch: Vec<u8>,
+}
+
+impl Lock {
+    fn new(secrets: &Secrets) -> Self {
+        Self {
+            protector: Protector::new(&secrets.outgoing, SrtcpMode::Encrypted),
+            unprotector: Unprotector::new(&secrets.incoming, SrtcpMode::Encrypted),
+            scratch: Vec::new(),
+        }
+    }
+}
+
+/// The packet in clear, in `scratch`; `None` if it cannot be decrypted.
+fn open<'a>(unprotector: &mut Unprotector, scratch: &'a mut Vec<u8>, packet: &[u8]) -> Option<&'a [u8]> {
+    scratch.clear();
+    scratch.extend_from_slice(packet);
+    let length = match classify(packet) {
+        DatagramClass::Rtp => unprotector.unprotect_rtp(scratch),
+        _ => unprotector.unprotect_rtcp(scratch),
+    };
+    length.ok().and_then(|length| scratch.get(..length))
 }
 
 /// What a call has here.
@@ -182,10 +213,25 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    fn push(&mut self, route: Route, packet: &[u8]) {
+    /// Takes a packet in clear. One that cannot be encrypted, which only a broken one cannot, does not leave.
+    fn push(&mut self, route: Route, packet: &[u8], protector: Option<&mut Protector>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(packet);
-        self.packets.push((route, start..self.bytes.len()));
+        let Some(protector) = protector else {
+            self.packets.push((route, start..self.bytes.len()));
+            return;
+        };
+        self.bytes.resize(start + packet.len() + OVERHEAD_MAX, 0);
+        let buffer = &mut self.bytes[start..];
+        let length = match classify(packet) {
+            DatagramClass::Rtp => protector.protect_rtp(buffer, packet.len()),
+            _ => protector.protect_rtcp(buffer, packet.len()),
+        };
+        let length = length.unwrap_or(0);
+        self.bytes.truncate(start + length);
+        if length > 0 {
+            self.packets.push((route, start..start + length));
+        }
     }
 }
 
@@ -300,6 +346,13 @@ impl Thread {
                     port.echo = echo;
                 }
             }
+            Command::Secure { port, secrets } => {
+                if self.talker(call, port).is_some()
+                    && let Some(port) = self.ports.get_mut(&port)
+                {
+                    port.lock = Some(Box::new(Lock::new(&secrets)));
+                }
+            }
             Command::End => return self.end(call),
         }
         self.schedule(call);
@@ -344,7 +397,7 @@ impl Thread {
     fn bind(&self, port: u16) -> io::Result<Port> {
         let socket = DatagramSocket::bind(SocketAddr::new(self.ip, port), false, BUFFER_BYTES)?;
         self.poll.add(socket.as_raw_fd(), u64::from(port))?;
-        Ok(Port { socket, echo: false, users: 0, ears: BTreeMap::new() })
+        Ok(Port { socket, echo: false, users: 0, ears: BTreeMap::new(), lock: None })
     }
 
     fn end(&mut self, call: u64) {
@@ -384,8 +437,11 @@ impl Thread {
                 let Some(call) = self.places[entry.slot as usize] else { continue };
                 if let Some((_, talker)) = self.talkers.get_mut(&call) {
                     talker.wheel_at = None;
-                    let outgoing = &mut self.outgoing;
-                    talker.mouth.turn(now, &mut |route, packet| outgoing.push(route, packet));
+                    let (outgoing, ports) = (&mut self.outgoing, &mut self.ports);
+                    talker.mouth.turn(now, &mut |route, packet| {
+                        let lock = ports.get_mut(&route.from).and_then(|port| port.lock.as_mut());
+                        outgoing.push(route, packet, lock.map(|lock| &mut lock.protector));
+                    });
                 }
                 self.schedule(call);
             }
@@ -402,13 +458,20 @@ impl Thread {
             return;
         }
         let number = ready.key as u16;
-        let Some(Port { socket, echo, ears, .. }) = self.ports.get_mut(&number) else { return };
+        let Some(Port { socket, echo, ears, lock, .. }) = self.ports.get_mut(&number) else { return };
         let now = self.clock.instant();
         let (outgoing, totals) = (&mut self.outgoing, &mut self.totals);
         // Errors that a peer's ICMP left behind are off the socket once read.
         let _ = socket.receive(batch, &mut |bytes, from| {
+            let (bytes, protector) = match lock.as_deref_mut() {
+                None => (bytes, None),
+                Some(lock) => match open(&mut lock.unprotector, &mut lock.scratch, bytes) {
+                    Some(clear) => (clear, Some(&mut lock.protector)),
+                    None => return totals.undecrypted += 1,
+                },
+            };
             if *echo {
-                outgoing.push(Route { from: number, to: from }, bytes);
+                outgoing.push(Route { from: number, to: from }, bytes, protector);
                 totals.echoed += 1;
             }
             if classify(bytes) != DatagramClass::Rtp {

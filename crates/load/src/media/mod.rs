@@ -12,5 +12,5 @@ pub mod engine;
 pub mod mouth;
 mod totals;
 
-pub use command::Command;
+pub use command::{Command, Secrets};
 pub use totals::{MediaTotals, Spread};

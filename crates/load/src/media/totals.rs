@@ -71,6 +71,8 @@ pub struct MediaTotals {
     pub duplicates: u64,
     /// Packets that the kernel would not take.
     pub unsent: u64,
+    /// Packets that could not be decrypted: their keys are others, or they were sent in clear.
+    pub undecrypted: u64,
     /// The most jitter of each stream, ms.
     pub jitter_ms: Spread,
     /// The opinion score of each stream.
@@ -92,6 +94,7 @@ impl MediaTotals {
         self.late += other.late;
         self.duplicates += other.duplicates;
         self.unsent += other.unsent;
+        self.undecrypted += other.undecrypted;
         self.jitter_ms.merge(&other.jitter_ms);
         self.mos.merge(&other.mos);
         self.level_dbm0.merge(&other.level_dbm0);

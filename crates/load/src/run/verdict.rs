@@ -38,6 +38,7 @@ pub const METRICS: &[&str] = &[
     "rtp_received",
     "rtp_lost",
     "rtp_loss_percent",
+    "rtp_undecrypted",
     "streams",
     "mos.min",
     "mos.mean",
@@ -50,7 +51,7 @@ pub const METRICS: &[&str] = &[
 
 /// Whether a threshold asks about received media.
 pub fn is_about_media(text: &str) -> bool {
-    const WORDS: [&str; 6] = ["rtp_received", "rtp_lo", "streams", "mos.", "jitter.", "level."];
+    const WORDS: [&str; 7] = ["rtp_received", "rtp_lo", "rtp_un", "streams", "mos.", "jitter.", "level."];
     WORDS.iter().any(|word| text.trim_start().starts_with(word))
 }
 
@@ -143,6 +144,7 @@ fn metric(name: &str, scenario: &Scenario, stats: &Stats, seconds: f64) -> f64 {
         "rtp_received" => media.received as f64,
         "rtp_lost" => media.lost as f64,
         "rtp_loss_percent" => media.loss_percent(),
+        "rtp_undecrypted" => media.undecrypted as f64,
         "streams" => media.streams as f64,
         "mos.min" => media.mos.min(),
         "mos.mean" => media.mos.mean(),
@@ -263,6 +265,7 @@ fn media_json(media: &MediaTotals) -> String {
         ("late", media.late),
         ("duplicates", media.duplicates),
         ("unsent", media.unsent),
+        ("undecrypted", media.undecrypted),
     ];
     let mut parts: Vec<String> = counts.iter().map(|(name, count)| format!("\"{name}\": {count}")).collect();
     parts.push(spread("mos", &media.mos));

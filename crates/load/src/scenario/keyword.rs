@@ -26,6 +26,12 @@ pub enum Keyword {
     AutoMediaPort(i64),
     StreamAudioPort(i64),
     StreamVideoPort(i64),
+    /// `[cryptotag1audio]`: the slot of a key, 1 or 2.
+    CryptoTag(u8),
+    /// `[cryptosuiteaescm128sha1801audio]`: a suite by its name on the wire.
+    CryptoSuite(&'static str),
+    /// `[cryptokeyparams1audio]`: the call's own key in that slot.
+    CryptoKey(u8),
     Pid,
     SippVersion,
     /// A value given with `-key`.
@@ -118,6 +124,9 @@ const NAMES: &[&str] = &[
     "auto_media_port",
     "rtpstream_audio_port",
     "rtpstream_video_port",
+    "cryptotag1audio",
+    "cryptosuiteaescm128sha1801audio",
+    "cryptokeyparams1audio",
     "pid",
     "sipp_version",
     "file",
@@ -147,8 +156,8 @@ const NAMES: &[&str] = &[
 /// SIPp has these; here they are refused, with the reason.
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("tdmmap", "maps of TDM circuits are not supported"),
-    ("crypto", "encrypted media is not supported yet"),
-    ("ueaescm", "encrypted media is not supported yet"),
+    ("crypto", "only audio is encrypted, with cryptosuiteaescm128sha1801audio or ...sha1321audio"),
+    ("ueaescm", "media that is authenticated but not encrypted is not supported"),
 ];
 
 /// The octets of the keyword that `text` begins with, brackets included; `None` if it is not ended.
@@ -258,6 +267,17 @@ fn unmoved(word: &str, place: Place) -> Result<Keyword, Fault> {
         "server_ip" => Keyword::ServerIp,
         "media_ip" => Keyword::MediaIp,
         "media_ip_type" => Keyword::MediaIpType,
+        "cryptotag1audio" => Keyword::CryptoTag(1),
+        "cryptotag2audio" => Keyword::CryptoTag(2),
+        // The last digit is the slot, which the suite does not depend on.
+        "cryptosuiteaescm128sha1801audio" | "cryptosuiteaescm128sha1802audio" => {
+            Keyword::CryptoSuite("AES_CM_128_HMAC_SHA1_80")
+        }
+        "cryptosuiteaescm128sha1321audio" | "cryptosuiteaescm128sha1322audio" => {
+            Keyword::CryptoSuite("AES_CM_128_HMAC_SHA1_32")
+        }
+        "cryptokeyparams1audio" => Keyword::CryptoKey(1),
+        "cryptokeyparams2audio" => Keyword::CryptoKey(2),
         "pid" => Keyword::Pid,
         "sipp_version" => Keyword::SippVersion,
         "call_number" => Keyword::CallNumber,
