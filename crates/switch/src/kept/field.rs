@@ -89,6 +89,7 @@ impl Field<'_> for bool {
         "flag".into()
     }
 
+    #[inline(always)]
     fn write(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
     }
@@ -107,6 +108,7 @@ impl Field<'_> for u64 {
         "number".into()
     }
 
+    #[inline(always)]
     fn write(&self, out: &mut Vec<u8>) {
         let mut rest = *self;
         while rest >= 0x80 {
@@ -140,7 +142,8 @@ macro_rules! smaller_numbers {
                 "number".into()
             }
 
-            fn write(&self, out: &mut Vec<u8>) {
+            #[inline(always)]
+    fn write(&self, out: &mut Vec<u8>) {
                 u64::from(*self).write(out);
             }
 
@@ -187,6 +190,7 @@ impl<'a> Field<'a> for &'a [u8] {
         "octets".into()
     }
 
+    #[inline(always)]
     fn write(&self, out: &mut Vec<u8>) {
         (self.len() as u64).write(out);
         out.extend_from_slice(self);
@@ -203,6 +207,7 @@ impl<'a> Field<'a> for &'a str {
         "text".into()
     }
 
+    #[inline(always)]
     fn write(&self, out: &mut Vec<u8>) {
         self.as_bytes().write(out);
     }
