@@ -122,12 +122,20 @@ impl Worker {
             {
                 tell(&episode);
             }
+            let has_events = !events.is_empty();
             for event in events.drain(..) {
                 if !self.take(event, now) {
                     self.drain();
                     self.io.flush();
                     return Ok(());
                 }
+                // Who watches is told of messages one by one, each while its call is known.
+                if !self.taps.is_empty() {
+                    self.drain();
+                }
+            }
+            // Once for all of a turn: a call that several messages have changed is kept once.
+            if has_events {
                 deadline = self.drain();
             }
             // Not before: what was read from a socket would be lost with this process.

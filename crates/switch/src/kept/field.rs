@@ -69,7 +69,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A value that a form may have.
+/// A value that a form may have. A form has some two hundred, most of them an octet long: the small ones are written in
+/// place, since calling would cost more than writing.
 pub trait Field<'a>: Sized {
     /// What it is called on the reference page.
     fn shape() -> String;
