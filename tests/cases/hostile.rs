@@ -197,6 +197,7 @@ fn truncated_oversized_and_random_datagrams_leave_no_trace() {
 #[test]
 fn slow_and_silent_connections_hold_nobody_up() {
     let mut node = node();
+    let _ = node.wait_for_kernel_plane();
     let before = node.open_files();
     let connect = |port| TcpStream::connect(("127.0.0.1", port)).expect("the node listens");
     let mut slow: Vec<_> = (0..50).map(|_| connect(node.sip_port)).collect();

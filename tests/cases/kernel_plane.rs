@@ -39,17 +39,8 @@ impl Stage {
         let addresses = vec![left.node(), right.node()];
         let media = format!("kernel_pins = {:?}", pins.path());
         let node = Node::start(&NodeOptions { addresses, media, ..NodeOptions::default() });
-        // It loads while the node serves already.
-        let refused = wait::until("the plane is loaded, or known not to be", || {
-            let log = node.log();
-            let why = log.lines().find(|line| line.contains(IN_USER_SPACE)).map(str::to_owned);
-            let is_loaded = node.metric("offhook_media_kernel_plane") > 0.0;
-            (is_loaded || why.is_some()).then_some(why)
-        });
-        match refused {
-            Some(why) => Err(why),
-            None => Ok(Self { node, left, right, _pins: pins }),
-        }
+        node.wait_for_kernel_plane()?;
+        Ok(Self { node, left, right, _pins: pins })
     }
 
     /// A call from left to right with sound both ways, once the kernel carries it: the caller and the callee.

@@ -355,6 +355,20 @@ level = "debug"
         (0..).find(|number| !open(number)).expect("numbers do not end")
     }
 
+    /// Waits until the in-kernel media plane is loaded, which happens while the node serves already; why not, if
+    /// it cannot be here.
+    pub fn wait_for_kernel_plane(&self) -> Result<(), String> {
+        wait::until("the plane is loaded, or known not to be", || {
+            if self.metric("offhook_media_kernel_plane") > 0.0 {
+                return Some(Ok(()));
+            }
+            let log = self.log();
+            log.lines()
+                .find(|line| line.contains("media goes through user space"))
+                .map(|why| Err(why.to_owned()))
+        })
+    }
+
     /// Open files and sockets of the process.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).expect("the node runs").count()

@@ -209,8 +209,23 @@ pub struct Phone<L> {
     unread: Vec<Message>,
     /// The Call-IDs of the calls it was called by: an INVITE that came twice is no new one.
     calls: Vec<String>,
-    /// The ACK of its latest call, with that one's Call-ID: a 200 that comes again gets it again (RFC 3261 §13.2.2.4).
-    ack: Option<(String, String)>,
+    ack: Option<Acknowledged>,
+}
+
+/// The ACK of a phone's latest call: the 200 that comes again gets it again (RFC 3261 §13.2.2.4).
+#[derive(Debug)]
+struct Acknowledged {
+    call_id: String,
+    cseq: String,
+    ack: String,
+}
+
+impl Acknowledged {
+    fn is_repeated_by(&self, message: &Message) -> bool {
+        message.status() == Some(200)
+            && message.header("cseq") == self.cseq
+            && message.header("call-id") == self.call_id
+    }
 }
 
 /// A dialog as this side sees it.
@@ -274,7 +289,8 @@ impl<L: Link> Phone<L> {
         if answer.status().is_some_and(|status| status < 300) {
             let ack = self.request_text("ACK", &dialog.target, cseq, &dialog, &fresh(), "", "");
             self.link.send(ack.as_bytes());
-            self.ack = Some((dialog.call_id.clone(), ack));
+            self.ack =
+                Some(Acknowledged { call_id: dialog.call_id.clone(), cseq: format!("{cseq} INVITE"), ack });
         }
         (dialog, answer)
     }
@@ -431,12 +447,8 @@ impl<L: Link> Phone<L> {
             );
             let Some(octets) = self.link.receive() else { continue };
             let message = Message::parse(&octets);
-            let is_repeated_answer =
-                message.status() == Some(200) && message.header("cseq").ends_with("INVITE");
             match &self.ack {
-                Some((call_id, ack)) if is_repeated_answer && message.header("call-id") == call_id => {
-                    self.link.send(ack.as_bytes());
-                }
+                Some(known) if known.is_repeated_by(&message) => self.link.send(known.ack.as_bytes()),
                 _ => self.unread.push(message),
             }
         }
