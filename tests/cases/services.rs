@@ -142,6 +142,65 @@ fn the_menu_leads_to_the_echo_test_before_it_was_heard_out() {
     assert_eq!(node.record()["cause"], "hung_up");
 }
 
+/// Three softphones with three codecs in one room: each hears the other two, and not itself.
+#[test]
+fn phones_in_a_room_hear_each_other() {
+    let node = Node::start(&NodeOptions::default());
+    let lines =
+        [("101", "PCMA/8000/1", 440.0), ("102", "G722/16000/1", 1000.0), ("103", "opus/48000/2", 1700.0)];
+    let mut phones = lines.map(|(line, codec, hz)| {
+        let mut phone = Baresip::start_speaking(codec, line, node.sip(), "udp", hz, false, "");
+        node.wait_for_bindings(line, 1);
+        phone.command("dial", &format!("sip:*70@{}", node.sip()));
+        phone.wait_for("CALL_ESTABLISHED");
+        phone
+    });
+    // A tone among others has as much beside it as it has itself: its level tells.
+    for (at, phone) in phones.iter_mut().enumerate() {
+        for (other, (_, _, hz)) in lines.iter().enumerate() {
+            if at != other {
+                phone.wait_to_hear_among_others(*hz, ENOUGH);
+            }
+        }
+        let itself = phone.heard_among_others(lines[at].2);
+        assert!(itself < Duration::from_millis(200), "{} hears itself for {itself:?}", lines[at].0);
+    }
+    assert!((node.metric("offhook_media_members") - 3.0).abs() < 0.1);
+    phones.iter_mut().for_each(|phone| phone.command("hangup", ""));
+    node.wait_for_metric("offhook_media_members", 0.0);
+    assert!(node.records(3).iter().all(|record| record["cause"] == "hung_up"));
+}
+
+#[test]
+fn a_room_opens_to_its_pin_and_to_nothing_else() {
+    let options = NodeOptions {
+        sections: "[services.rooms]\n700 = { pin = \"2468\" }\n".into(),
+        ..NodeOptions::default()
+    };
+    let node = Node::start(&options);
+    let mut anna = Caller::call(&node, "700", true);
+    let mut bert = Caller::call(&node, "700", true);
+    let press = |caller: &mut Caller, keys: &str| {
+        let description = caller.node.clone();
+        for key in keys.chars() {
+            caller.rtp.press_as_event(&description, key);
+            caller.rtp.talk(&description, Duration::from_millis(40));
+        }
+    };
+    press(&mut anna, "2468#");
+    node.wait_for_metric_while("offhook_media_members", 1.0, || {
+        anna.rtp.talk(&anna.node.clone(), Duration::from_millis(100));
+    });
+    for _ in 0..3 {
+        press(&mut bert, "1111#");
+    }
+    bert.waits_for_the_end();
+    assert!((node.metric("offhook_media_members") - 1.0).abs() < 0.1);
+    anna.phone.hang_up(&anna.dialog);
+    let log = node.log();
+    assert!(!log.contains("2468") && !log.contains("1111"), "what people type is nobody's business");
+}
+
 #[test]
 fn a_caller_that_leaves_the_offer_to_the_node_is_offered_all_codecs() {
     let node = Node::start(&NodeOptions::default());

@@ -162,6 +162,18 @@ impl Baresip {
         self.recordings("dec").iter().map(|file| sound::heard_in(file, hz)).sum()
     }
 
+    /// The same where others sound as loud.
+    pub fn heard_among_others(&self, hz: f64) -> Duration {
+        self.recordings("dec").iter().map(|file| sound::heard_among_others_in(file, hz)).sum()
+    }
+
+    /// Waits until it has heard a tone of `hz` for `length` in all, where others sound as loud.
+    pub fn wait_to_hear_among_others(&mut self, hz: f64, length: Duration) {
+        let heard = wait::within(wait::PATIENCE, || (self.heard_among_others(hz) >= length).then_some(()));
+        let so_far = self.heard_among_others(hz);
+        assert!(heard.is_some(), "line {} heard {hz} Hz for {so_far:?} and not {length:?}", self.line);
+    }
+
     /// Waits until it has heard a tone of `hz` for `length` in all.
     pub fn wait_to_hear(&mut self, hz: f64, length: Duration) {
         let heard = wait::within(wait::PATIENCE, || (self.heard(hz) >= length).then_some(()));

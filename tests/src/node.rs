@@ -335,6 +335,15 @@ level = "debug"
         answer.body.lines().find_map(value).unwrap_or_else(|| panic!("no metric {name} in\n{}", answer.body))
     }
 
+    /// Waits until a metric has a value, and does something again and again meanwhile.
+    pub fn wait_for_metric_while(&self, name: &str, wanted: f64, mut meanwhile: impl FnMut()) {
+        let there = wait::within(wait::PATIENCE, || {
+            meanwhile();
+            ((self.metric(name) - wanted).abs() < 1e-9).then_some(())
+        });
+        assert!(there.is_some(), "{name} is {} and not {wanted}\n{}", self.metric(name), self.log());
+    }
+
     /// Waits until a metric has a value.
     pub fn wait_for_metric(&self, name: &str, wanted: f64) {
         let reached = wait::within(wait::PATIENCE * 3, || (self.metric(name) == wanted).then_some(()));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator, tones_of_key};
+use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator, ToneReading, tones_of_key};
 use offhook_rtp::telephone_event::{EventCode, TelephoneEvent};
 
 /// Samples a second of all sound here: G.711's.
@@ -26,6 +26,9 @@ const LEVEL: Dbm0 = Dbm0(-10.0);
 /// How loud, and how clear, a tone must be to count as heard. G.711 and G.722 keep both; Opus at the rate of
 /// a voice has some 13 dB of tone over noise.
 const HEARD: (Dbm0, f64) = (Dbm0(-16.0), 10.0);
+
+/// How loud a tone among others must be: they are levelled, and none makes so much beside its place.
+const AMONG_OTHERS: Dbm0 = Dbm0(-30.0);
 
 /// A sine.
 pub fn tone(hz: f64, length: Duration) -> Vec<i16> {
@@ -85,6 +88,15 @@ pub fn write_wav_as(path: &Path, samples: &[i16], rate: u32, channels: u16) -> i
 /// How long `hz` is heard in a WAV file of any rate, 16 bits, on its first channel. One that is still being written gives
 /// what is there.
 pub fn heard_in(path: &Path, hz: f64) -> Duration {
+    found_in(path, hz, |reading| reading.is_tone(HEARD.0, HEARD.1))
+}
+
+/// The same by its level alone, where other tones sound besides.
+pub fn heard_among_others_in(path: &Path, hz: f64) -> Duration {
+    found_in(path, hz, |reading| reading.level >= AMONG_OTHERS)
+}
+
+fn found_in(path: &Path, hz: f64, is_tone: impl Fn(&ToneReading) -> bool) -> Duration {
     let file = fs::read(path).unwrap_or_default();
     let word = |at: usize| file.get(at..at + 2).map_or(0, |two| u16::from_le_bytes([two[0], two[1]]));
     let (channels, rate) = (usize::from(word(22)).max(1), u32::from(word(24)));
@@ -92,7 +104,7 @@ pub fn heard_in(path: &Path, hz: f64) -> Duration {
     let block = (rate / 20) as usize;
     let Some(mut detector) = ToneDetector::new(rate, hz, block) else { return Duration::ZERO };
     let blocks = samples.chunks_exact(block).filter_map(|block| detector.feed(block));
-    let found = blocks.filter(|reading| reading.is_tone(HEARD.0, HEARD.1)).count();
+    let found = blocks.filter(is_tone).count();
     Duration::from_millis(50) * u32::try_from(found).expect("a short sound")
 }
 

@@ -309,6 +309,8 @@ impl<L: Link> Phone<L> {
         if method == "INVITE" && answer.status().is_some_and(|status| status < 300) {
             let ack = self.request_text("ACK", &dialog.target, cseq, dialog, &fresh(), "", "");
             self.link.send(ack.as_bytes());
+            let cseq = format!("{cseq} INVITE");
+            self.ack = Some(Acknowledged { call_id: dialog.call_id.clone(), cseq, ack });
         }
         answer
     }

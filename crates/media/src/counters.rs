@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub effort: u64,
     /// Legs that the node itself talks with now.
     pub served: u64,
+    /// Legs in rooms now.
+    pub members: u64,
     /// What the in-kernel plane did; none where there is no such plane.
     pub kernel: Option<KernelSnapshot>,
 }
@@ -140,6 +142,7 @@ pub(crate) struct Counters {
     pub opens_failed: Counter,
     pub effort: Counter,
     pub served: Counter,
+    pub members: Counter,
     /// 1 where there is a plane.
     pub kernel: Counter,
     pub kernel_streams: Counter,
@@ -163,6 +166,7 @@ impl Counters {
             opens_failed: self.opens_failed.value(),
             effort: self.effort.value(),
             served: self.served.value(),
+            members: self.members.value(),
             kernel: (self.kernel.value() > 0).then(|| KernelSnapshot {
                 streams: self.kernel_streams.value(),
                 packets: self.kernel_packets.value(),

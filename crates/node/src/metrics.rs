@@ -143,7 +143,7 @@ fn resumed(resumed: &Resumed) -> Metric {
     }
 }
 
-fn media(media: &Snapshot) -> [Metric; 12] {
+fn media(media: &Snapshot) -> [Metric; 13] {
     use MetricKind::{Counter, Gauge};
     let dropped = DropReason::ALL.iter().map(|&reason| Sample {
         labels: vec![("reason", reason.name().to_string())],
@@ -177,6 +177,7 @@ fn media(media: &Snapshot) -> [Metric; 12] {
             Gauge,
             media.served as f64,
         ),
+        Metric::single("offhook_media_members", "Legs in rooms.", Gauge, media.members as f64),
         Metric::single(
             "offhook_media_opens_failed",
             "Times no ports were free.",

@@ -223,9 +223,7 @@ pub fn settings(config: &Config, listeners: Vec<Listener>) -> Settings {
 fn services(config: &Config) -> ServiceNumbers {
     let settings = &config.services;
     let mut numbers = ServiceNumbers::new(settings.country.0, settings.utc_offset.0);
-    for (service, of_service) in settings.by_service() {
-        of_service.iter().for_each(|number| numbers.add(number, service));
-    }
+    settings.numbers().for_each(|(number, service)| numbers.add(number, service));
     numbers
 }
 

@@ -93,6 +93,31 @@ pub enum Act {
         /// At most [`PIECES_MAX`]; more are left out.
         pieces: Vec<Piece>,
     },
+    /// It is in a room with others. [`MediaEvent::Crowded`] tells if there is no place.
+    Join {
+        /// Which room; the first who joins makes it.
+        room: RoomId,
+        /// The others hear it.
+        talks: bool,
+        /// It hears the others.
+        hears: bool,
+    },
+}
+
+/// A room in which legs hear each other: its tenant and its number.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomId {
+    /// The tenant's name.
+    pub tenant: Box<str>,
+    /// By which it is called.
+    pub number: Box<str>,
+}
+
+/// A number that people call is personal data.
+impl std::fmt::Debug for RoomId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RoomId(***)")
+    }
 }
 
 /// Pieces of one [`Act::Play`]: a sentence put together of words has some twenty.
@@ -309,6 +334,11 @@ pub enum MediaEvent {
         endpoint: EndpointId,
         /// The number of the [`Act::Play`].
         number: u32,
+    },
+    /// There is no place in the room that a leg was to join.
+    Crowded {
+        /// Which leg.
+        endpoint: EndpointId,
     },
     /// A leg that the node talks with has pressed a key: told once, when the press begins.
     Key {

@@ -194,6 +194,7 @@ impl Worker {
     fn set_beat(&mut self) {
         let served = self.relay.served_count();
         self.counters.served.set(served as u64);
+        self.counters.members.set(self.relay.member_count() as u64);
         if (served > 0) != self.is_beating {
             self.is_beating = served > 0;
             let period = if self.is_beating { Duration::from_millis(BEAT_MS) } else { Duration::ZERO };

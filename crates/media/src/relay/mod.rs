@@ -24,7 +24,7 @@ use crate::{DropReason, prefetch::prefetch, sounds::Sounds};
 pub use carry::{CARRIED_PAYLOAD_TYPES, CarriedPayload, Course, Tally};
 use effort::Effort;
 pub use serve::BEAT_MS;
-use serve::Served;
+use serve::{Room, Served};
 use stream::{Received, Stream};
 
 /// Which of a pair's ports.
@@ -130,6 +130,8 @@ pub struct Relay {
     /// What is to be told of them.
     events: Vec<MediaEvent>,
     sounds: Arc<Sounds>,
+    /// Rooms by number; a place that is free is taken by the next.
+    rooms: Vec<Option<Room>>,
 }
 
 impl Relay {

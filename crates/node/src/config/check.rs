@@ -180,18 +180,24 @@ impl Config {
     fn check_services(&self, faults: &mut Vec<Complaint>) {
         let services = &self.services;
         let mut taken: BTreeMap<&str, String> = BTreeMap::new();
-        for (name, numbers) in services.by_name() {
-            for (index, number) in numbers.iter().enumerate() {
-                let key = format!("services.{name}.{index}");
-                let fits = (1..=NUMBER_CHARS_MAX).contains(&number.len())
-                    && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte));
-                if !fits {
-                    complain(faults, &key, "not a number", "write digits or letters, as in \"*43\"");
-                } else if self.sip.emergency_numbers.contains(number) {
-                    complain(faults, &key, "an emergency number", "take another number");
-                } else if let Some(other) = taken.insert(number, key.clone()) {
-                    complain(faults, &key, &format!("{number} is taken by {other}"), "take another number");
-                }
+        for (key, number) in services.keys() {
+            let fits = (1..=NUMBER_CHARS_MAX).contains(&number.len())
+                && number.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+*#-._".contains(&byte));
+            if !fits {
+                complain(faults, &key, "not a number", "write digits or letters, as in \"*43\"");
+            } else if self.sip.emergency_numbers.contains(number) {
+                complain(faults, &key, "an emergency number", "take another number");
+            } else if let Some(other) = taken.insert(number, key.clone()) {
+                complain(faults, &key, &format!("{number} is taken by {other}"), "take another number");
+            }
+        }
+        for (number, room) in &services.rooms {
+            let key = format!("services.rooms.{number}");
+            if room.pin.is_some() && room.pin == room.moderator_pin {
+                complain(faults, &key, "everybody is a moderator", "give moderators another PIN");
+            }
+            if room.only_moderators_talk && room.moderator_pin.is_none() {
+                complain(faults, &key, "nobody may talk", "give moderators a moderator_pin");
             }
         }
         if let Some(directory) = &services.sounds

@@ -26,6 +26,7 @@ pub use sections::{
     DigestOffer, Dns, Http, KernelPlane, Limits, Log, LogFormat, LogLevel, Media, Push, Services, Signalling,
     Sip, Storage, Tls, Transcode,
 };
+pub use services::{Pin, RoomConfig};
 pub use value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl};
 
 /// The file that is read where none is named, if it is there.

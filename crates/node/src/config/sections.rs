@@ -2,6 +2,7 @@
 //! less. Bounds are in the types, so that a value that parses is one the node can work with.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
@@ -11,6 +12,7 @@ use offhook_sip::transport::Transport;
 use super::{
     listen::ListenerConfig,
     section::{section, words},
+    services::RoomConfig,
     value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl},
 };
 
@@ -117,6 +119,9 @@ section! {
         tones: Vec<String> = vec!["*61".into()],
         /// A menu leads to the others by keys.
         menu: Vec<String> = vec!["*65".into()],
+        /// Rooms: who calls one hears all others of its tenant that do. A room is a table: `pin`, without which nobody comes in,
+        /// `moderator_pin`, and `only_moderators_talk`. Some that are written take the place of the one that is there.
+        rooms: BTreeMap<String, RoomConfig> = BTreeMap::from([("*70".into(), RoomConfig::default())]),
         /// Whose signals are played (ITU-T E.180).
         country: CountryCode = CountryCode::default(),
         /// What the clock is ahead of UTC.

@@ -24,7 +24,7 @@ use crate::{
     capabilities::{ALLOW, SUPPORTED},
     exchange::{owners::DialogEnd, services::Services},
     fact::What,
-    media::{Act, Key, MediaCommand, STREAMS_MAX},
+    media::{Act, Key, MediaCommand, RoomId, STREAMS_MAX},
     record::{EndCause, EndedBy},
     service::{Attendant, Event, Service, Step},
 };
@@ -47,8 +47,8 @@ pub(super) struct Served {
 }
 
 impl Served {
-    fn new(services: &mut Services, service: Service) -> Box<Self> {
-        let attendant = Attendant::new(service, &services.settings.services);
+    fn new(services: &mut Services, service: Service, room: RoomId) -> Box<Self> {
+        let attendant = Attendant::new(service, room, &services.settings.services);
         Box::new(Self { attendant, source: services.random.next_u32(), offered: None })
     }
 
@@ -70,7 +70,12 @@ impl Call {
                 now,
             );
         }
-        self.served = Some(Served::new(services, service));
+        self.served = Some(Served::new(services, service, self.room()));
+    }
+
+    /// The room that its number leads to, if it leads to one.
+    fn room(&self) -> RoomId {
+        RoomId { tenant: self.who.tenant().into(), number: self.callee_user.clone() }
     }
 
     /// The ports are there: those of the call, or more of them.
@@ -303,7 +308,7 @@ impl Call {
             return Ok(());
         }
         let service = services.settings.services.of_number(&self.callee_user).ok_or(Implausible)?;
-        self.served = Some(Served::new(services, service));
+        self.served = Some(Served::new(services, service, self.room()));
         Ok(())
     }
 

@@ -490,6 +490,7 @@ impl Call {
             }
             MediaEvent::Silent { .. } => self.media_fell_silent(services, now),
             MediaEvent::Played { number, .. } => self.attend(services, &service::Event::Played(number), now),
+            MediaEvent::Crowded { .. } => self.attend(services, &service::Event::Crowded, now),
             MediaEvent::Key { key, .. } => self.attend(services, &service::Event::Key(key), now),
             MediaEvent::Closed { streams, .. } => {
                 self.reports_due -= 1;

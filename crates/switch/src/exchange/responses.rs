@@ -82,6 +82,7 @@ impl Exchange {
             | MediaEvent::Noted { endpoint, .. }
             | MediaEvent::Silent { endpoint, .. }
             | MediaEvent::Played { endpoint, .. }
+            | MediaEvent::Crowded { endpoint }
             | MediaEvent::Key { endpoint, .. } => owners.endpoint(*endpoint),
         };
         if let Some((call, leg)) = owner {

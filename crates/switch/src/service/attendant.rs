@@ -6,7 +6,7 @@ use offhook_base::{Instant, Moment};
 use offhook_codec::{Country, Signal};
 
 use super::{Collect, Collected, Rules, Service, ServiceNumbers, clock::time_of_day};
-use crate::media::{Act, Key, Piece};
+use crate::media::{Act, Key, Piece, RoomId};
 
 /// Times that the clock says the time before it hangs up.
 const TIMES_SAID: u8 = 3;
@@ -14,6 +14,12 @@ const TIMES_SAID: u8 = 3;
 const MENU_TRIES: u8 = 3;
 /// How long somebody may think about a menu.
 const MENU_PATIENCE: Duration = Duration::from_secs(5);
+/// Digits that a PIN has at most.
+const PIN_DIGITS_MAX: usize = 16;
+/// How often a PIN may be wrong.
+const PIN_TRIES: u8 = 3;
+/// What turns one's voice off and on in a room.
+const MUTE_KEY: char = '6';
 /// What ends everything.
 const END_KEY: char = '#';
 
@@ -26,6 +32,8 @@ pub enum Event {
     Played(u32),
     /// It has pressed a key.
     Key(Key),
+    /// There is no place in the room.
+    Crowded,
     /// The deadline may have come.
     TimedOut,
 }
@@ -57,6 +65,16 @@ enum State {
         collect: Collect,
         tries: u8,
     },
+    /// The PIN of a room is asked for.
+    AtDoor {
+        collect: Collect,
+        tries: u8,
+    },
+    /// In a room, or told something on the way there.
+    InRoom {
+        is_moderator: bool,
+        is_muted: bool,
+    },
     /// The last word is being said.
     Leaving,
 }
@@ -65,6 +83,8 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Attendant {
     service: Service,
+    /// Where the call went.
+    room: RoomId,
     country: Country,
     utc_offset_minutes: i16,
     state: State,
@@ -74,15 +94,15 @@ pub struct Attendant {
 
 impl Attendant {
     /// Will do `service`, as the settings of `services` have it, once [`Event::Begun`] comes.
-    pub const fn new(service: Service, services: &ServiceNumbers) -> Self {
+    pub const fn new(service: Service, room: RoomId, services: &ServiceNumbers) -> Self {
         let ServiceNumbers { country, utc_offset_minutes, .. } = *services;
-        Self { service, country, utc_offset_minutes, state: State::Waiting, plays: 0 }
+        Self { service, room, country, utc_offset_minutes, state: State::Waiting, plays: 0 }
     }
 
     /// When [`Event::TimedOut`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Menu { collect, .. } => collect.deadline(),
+            State::Menu { collect, .. } | State::AtDoor { collect, .. } => collect.deadline(),
             _ => None,
         }
     }
@@ -90,7 +110,7 @@ impl Attendant {
     /// Takes what happens; what comes next, if anything changes.
     pub fn handle(&mut self, event: &Event, now: Moment) -> Option<Step> {
         match event {
-            Event::Begun => Some(self.begin(self.service, now)),
+            Event::Begun => Some(self.begin(self.service.clone(), now)),
             Event::Played(number) if *number == self.plays => self.heard_out(now),
             Event::Played(_) => None,
             Event::Key(key) => self.pressed(*key, now),
@@ -99,8 +119,16 @@ impl Attendant {
                     let collected = collect.timeout(now.instant)?;
                     Some(self.chosen(&collected, now))
                 }
+                State::AtDoor { collect, .. } => {
+                    let collected = collect.timeout(now.instant)?;
+                    Some(self.knocked(&collected))
+                }
                 _ => None,
             },
+            Event::Crowded => {
+                self.state = State::Leaving;
+                Some(self.say(&["room-full", "goodbye"]))
+            }
         }
     }
 
@@ -116,6 +144,8 @@ impl Attendant {
             }
             Service::Clock => self.tell_time(1, now),
             Service::Menu => self.offer_menu(1, &["welcome", "menu"]),
+            Service::Room(room) if room.asks() => self.ask_for_pin(1, &["room-pin"]),
+            Service::Room(_) => self.enter(false),
         }
     }
 
@@ -132,20 +162,32 @@ impl Attendant {
                 Some(self.tell_time(said, now))
             }
             State::Clock { .. } => Some(self.leave()),
-            State::Menu { collect, .. } => {
+            State::Menu { collect, .. } | State::AtDoor { collect, .. } => {
                 collect.prompt_ended(now.instant);
                 None
             }
+            State::InRoom { .. } => self.take_place(),
             State::Leaving => Some(Step::HangUp),
             State::Waiting | State::Echo | State::Tones => None,
         }
     }
 
     fn pressed(&mut self, key: Key, now: Moment) -> Option<Step> {
+        let may_talk = self.may_talk();
         match &mut self.state {
             State::Menu { collect, .. } => {
                 let collected = collect.key(key, now.instant)?;
                 Some(self.chosen(&collected, now))
+            }
+            State::AtDoor { collect, .. } => {
+                let collected = collect.key(key, now.instant)?;
+                Some(self.knocked(&collected))
+            }
+            State::InRoom { .. } if key.letter() == MUTE_KEY && !may_talk => None,
+            State::InRoom { is_muted, .. } if key.letter() == MUTE_KEY => {
+                *is_muted = !*is_muted;
+                let sound = if *is_muted { "now-muted" } else { "now-unmuted" };
+                Some(self.say(&[sound]))
             }
             State::Waiting | State::Leaving => None,
             _ if key.letter() == END_KEY => Some(self.leave()),
@@ -158,8 +200,61 @@ impl Attendant {
                 self.state = State::Echo;
                 Some(Step::Do(Act::Echo))
             }
-            State::Introducing(_) | State::Echo | State::Clock { .. } => None,
+            State::Introducing(_) | State::Echo | State::Clock { .. } | State::InRoom { .. } => None,
         }
+    }
+
+    fn ask_for_pin(&mut self, tries: u8, sounds: &[&'static str]) -> Step {
+        let rules = Rules {
+            most: PIN_DIGITS_MAX,
+            terminator: Key::new(END_KEY),
+            first: MENU_PATIENCE,
+            between: MENU_PATIENCE,
+            total: 4 * MENU_PATIENCE,
+            barge_in: true,
+        };
+        self.state = State::AtDoor { collect: Collect::new(rules), tries };
+        self.say(sounds)
+    }
+
+    fn knocked(&mut self, collected: &Collected) -> Step {
+        let (State::AtDoor { tries, .. }, Service::Room(room)) = (&self.state, &self.service) else {
+            return self.leave();
+        };
+        let tries = *tries;
+        let digits = match collected {
+            Collected::Digits(digits) => digits.letters(),
+            Collected::Nothing => "",
+        };
+        match room.opens_to(digits) {
+            Some(is_moderator) => self.enter(is_moderator),
+            None if tries < PIN_TRIES => self.ask_for_pin(tries + 1, &["wrong-pin", "room-pin"]),
+            None => {
+                self.state = State::Leaving;
+                self.say(&["wrong-pin", "goodbye"])
+            }
+        }
+    }
+
+    fn enter(&mut self, is_moderator: bool) -> Step {
+        self.state = State::InRoom { is_moderator, is_muted: false };
+        self.say(&["you-are-in"])
+    }
+
+    /// Whether the room takes its voice at all.
+    fn may_talk(&self) -> bool {
+        match (&self.state, &self.service) {
+            (State::InRoom { is_moderator, .. }, Service::Room(room)) => {
+                *is_moderator || !room.only_moderators_talk
+            }
+            _ => false,
+        }
+    }
+
+    fn take_place(&self) -> Option<Step> {
+        let State::InRoom { is_muted, .. } = self.state else { return None };
+        let talks = self.may_talk() && !is_muted;
+        Some(Step::Do(Act::Join { room: self.room.clone(), talks, hears: true }))
     }
 
     fn offer_menu(&mut self, tries: u8, sounds: &[&'static str]) -> Step {
@@ -229,9 +324,12 @@ impl Attendant {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use offhook_base::UtcMillis;
 
     use super::*;
+    use crate::service::Room;
 
     fn at(secs: u64) -> Moment {
         Moment { instant: Instant::from_driver_nanos(secs * 1_000_000_000), utc: UtcMillis(0) }
@@ -242,7 +340,7 @@ mod tests {
 
     impl Caller {
         fn of(service: Service) -> (Self, Option<Step>) {
-            let mut caller = Self(Attendant::new(service, &ServiceNumbers::default()));
+            let mut caller = Self(Attendant::new(service, room(), &ServiceNumbers::default()));
             let step = caller.0.handle(&Event::Begun, at(0));
             (caller, step)
         }
@@ -255,6 +353,14 @@ mod tests {
         fn presses(&mut self, letter: char) -> Option<Step> {
             self.0.handle(&Event::Key(Key::new(letter).unwrap()), at(2))
         }
+    }
+
+    fn room() -> RoomId {
+        RoomId { tenant: "default".into(), number: "700".into() }
+    }
+
+    fn place(talks: bool) -> Option<Step> {
+        Some(Step::Do(Act::Join { room: room(), talks, hears: true }))
     }
 
     fn sounds(step: Option<Step>) -> Vec<&'static str> {
@@ -295,6 +401,56 @@ mod tests {
         assert_eq!(caller.hears_out(), None);
         assert_eq!(sounds(caller.0.handle(&Event::TimedOut, at(100))), ["menu"]);
         assert_eq!(sounds(caller.presses('8')), ["goodbye"]);
+    }
+
+    fn closed(only_moderators_talk: bool) -> Service {
+        let room = Room { pin: Some("1234".into()), moderator_pin: Some("9".into()), only_moderators_talk };
+        Service::Room(Arc::new(room))
+    }
+
+    #[test]
+    fn a_room_without_pin_is_open_and_one_may_be_silent_in_it() {
+        let (mut caller, step) = Caller::of(Service::Room(Arc::default()));
+        assert_eq!(sounds(step), ["you-are-in"]);
+        assert_eq!(caller.hears_out(), place(true));
+        assert_eq!(sounds(caller.presses('6')), ["now-muted"]);
+        assert_eq!(caller.hears_out(), place(false));
+        assert_eq!(sounds(caller.presses('6')), ["now-unmuted"]);
+        assert_eq!(caller.hears_out(), place(true));
+        assert_eq!(sounds(caller.presses('#')), ["goodbye"]);
+    }
+
+    #[test]
+    fn a_pin_opens_a_room_and_three_wrong_ones_do_not() {
+        let (mut caller, step) = Caller::of(closed(false));
+        assert_eq!(sounds(step), ["room-pin"]);
+        assert!("123".chars().all(|digit| caller.presses(digit).is_none()));
+        assert_eq!(sounds(caller.presses('#')), ["wrong-pin", "room-pin"]);
+        assert!("1234".chars().all(|digit| caller.presses(digit).is_none()));
+        assert_eq!(sounds(caller.presses('#')), ["you-are-in"]);
+        let (mut caller, _) = Caller::of(closed(false));
+        assert_eq!(sounds(caller.presses('#')), ["wrong-pin", "room-pin"]);
+        caller.hears_out();
+        assert_eq!(sounds(caller.0.handle(&Event::TimedOut, at(100))), ["wrong-pin", "room-pin"]);
+        assert_eq!(sounds(caller.presses('#')), ["wrong-pin", "goodbye"]);
+    }
+
+    #[test]
+    fn where_only_moderators_talk_others_listen() {
+        for (pin, talks) in [("9", true), ("1234", false)] {
+            let (mut caller, _) = Caller::of(closed(true));
+            pin.chars().for_each(|digit| drop(caller.presses(digit)));
+            caller.presses('#');
+            assert_eq!(caller.hears_out(), place(talks), "{pin}");
+            assert_eq!(caller.presses('6').is_some(), talks, "{pin}");
+        }
+    }
+
+    #[test]
+    fn a_room_without_a_place_says_so() {
+        let (mut caller, _) = Caller::of(Service::Room(Arc::default()));
+        caller.hears_out();
+        assert_eq!(sounds(caller.0.handle(&Event::Crowded, at(1))), ["room-full", "goodbye"]);
     }
 
     #[test]

@@ -4,13 +4,18 @@
 //! to it; the beat is the clock by which that goes.
 
 mod player;
+mod room;
 
 use offhook_base::Instant;
 use offhook_codec::KeyDetector;
 use offhook_rtp::telephone_event::{EventFact, Tracker};
-use offhook_switch::media::{Act, EndpointId, EventsConfig, Key, MediaEvent};
+use offhook_switch::media::{Act, EndpointId, EventsConfig, Key, MediaEvent, RoomId};
 
-use self::player::Player;
+pub(super) use self::room::Room;
+use self::{
+    player::Player,
+    room::{MEMBERS_MAX, Member, Seat},
+};
 use super::{
     Component, Endpoint, PortId, Relay, Verdict,
     stream::Kind,
@@ -41,6 +46,7 @@ enum Doing {
     Listening,
     Echo,
     Playing(Player),
+    Seated(Box<Seat>),
 }
 
 /// How keys are heard: as events where the leg has agreed to them, in the sound otherwise. One that sends both is heard once.
@@ -83,11 +89,35 @@ impl Keys {
     }
 }
 
+impl Doing {
+    fn hear(&mut self, heed: &Heed<'_>) {
+        if let (Self::Seated(seat), Heed::Sound(sound)) = (self, heed) {
+            seat.hear(sound);
+        }
+    }
+}
+
+impl Member for Endpoint {
+    fn seat(&mut self) -> Option<(&mut Seat, &mut Voice, bool)> {
+        let sends = self.streams[self.spoken_stream()?].sends();
+        let (served, voice) = self.talk()?;
+        match &mut served.doing {
+            Doing::Seated(seat) => Some((seat, voice, sends)),
+            _ => None,
+        }
+    }
+}
+
 impl Relay {
     /// Does something for a leg itself. Nothing happens if it is not open.
     pub fn serve(&mut self, id: EndpointId, source: u32, act: &Act) {
         let Some(&slot) = self.by_id.get(&id) else { return };
         self.part(slot);
+        self.leave_room(slot);
+        let seat = match act {
+            Act::Join { room, talks, hears } => self.take_seat(slot, room, *talks, *hears),
+            _ => None,
+        };
         let Some(endpoint) = &mut self.slots[slot] else { return };
         let doing = match act {
             Act::Listen => Doing::Listening,
@@ -95,6 +125,13 @@ impl Relay {
             Act::Play { number, repeats, pieces } => {
                 Doing::Playing(Player::new(*number, *repeats, pieces, &self.sounds))
             }
+            Act::Join { .. } => match seat {
+                Some(seat) => Doing::Seated(seat),
+                None => {
+                    note(&mut self.events, MediaEvent::Crowded { endpoint: id });
+                    Doing::Listening
+                }
+            },
         };
         match &mut endpoint.served {
             Some(served) if served.source == source => served.doing = doing,
@@ -109,9 +146,45 @@ impl Relay {
 
     /// The node does nothing more for the leg of this slot.
     pub(super) fn dismiss(&mut self, slot: usize) {
+        self.leave_room(slot);
         if self.slots[slot].as_mut().and_then(|endpoint| endpoint.served.take()).is_some() {
             self.served.retain(|served| *served != slot);
         }
+    }
+
+    /// A place in a room; `None` if there is none left, or no voice to take part with.
+    fn take_seat(&mut self, slot: usize, id: &RoomId, talks: bool, hears: bool) -> Option<Box<Seat>> {
+        let endpoint = self.slots[slot].as_mut()?;
+        let stream = endpoint.spoken_stream()?;
+        let rate = endpoint.streams[stream].voice_mut()?.rate();
+        let known = self.rooms.iter().position(|room| room.as_ref().is_some_and(|room| room.id == *id));
+        let number = known.or_else(|| self.rooms.iter().position(Option::is_none)).unwrap_or_else(|| {
+            self.rooms.push(None);
+            self.rooms.len() - 1
+        });
+        let room = self.rooms[number].get_or_insert_with(|| Room::new(id.clone()));
+        if room.members.len() >= MEMBERS_MAX {
+            return None;
+        }
+        room.members.push(slot);
+        Some(Box::new(Seat::new(number, talks, hears, rate)))
+    }
+
+    /// The leg of this slot is in no room any more; one that is empty is gone.
+    fn leave_room(&mut self, slot: usize) {
+        let Some(seat) = self.slots[slot].as_mut().and_then(Endpoint::seat) else { return };
+        let number = seat.0.room;
+        if let Some(room) = self.rooms.get_mut(number).and_then(Option::as_mut) {
+            room.members.retain(|member| *member != slot);
+            if room.members.is_empty() {
+                self.rooms[number] = None;
+            }
+        }
+    }
+
+    /// How many legs are in rooms.
+    pub fn member_count(&self) -> usize {
+        self.rooms.iter().flatten().map(|room| room.members.len()).sum()
     }
 
     /// How many legs the node talks with; while there are any, [`Relay::beat`] wants to be called every [`BEAT_MS`].
@@ -132,6 +205,9 @@ impl Relay {
             let Some(endpoint) = &mut self.slots[slot] else { continue };
             endpoint.beat(&mut self.events, now);
         }
+        for room in self.rooms.iter_mut().flatten() {
+            room.beat(&mut self.slots);
+        }
     }
 
     /// Takes a packet of a leg that the node talks with.
@@ -151,8 +227,9 @@ impl Relay {
         let Some((served, voice)) = endpoint.talk() else { return Err(DropReason::Unbridged) };
         served.begin(voice);
         let is_echo = matches!(served.doing, Doing::Echo);
-        let (keys, events) = (&mut served.keys, &mut self.events);
+        let (keys, doing, events) = (&mut served.keys, &mut served.doing, &mut self.events);
         let understood = voice.attend(packet, now, is_echo, |heed| {
+            doing.hear(&heed);
             if let Some(key) = keys.hear(&heed, now) {
                 note(events, MediaEvent::Key { endpoint: id, key });
             }
@@ -187,6 +264,9 @@ impl Served {
             voice.speak_as(self.source);
         }
         self.keys.follow(voice);
+        if let Doing::Seated(seat) = &mut self.doing {
+            seat.follow(voice.rate());
+        }
     }
 }
 
@@ -207,22 +287,23 @@ impl Endpoint {
         let Some((served, voice)) = self.talk() else { return };
         served.begin(voice);
         let is_echo = matches!(served.doing, Doing::Echo);
-        let keys = &mut served.keys;
+        let (keys, doing) = (&mut served.keys, &mut served.doing);
         // What waited for packets before it.
         voice.attend_held(now, is_echo, |heed| {
+            doing.hear(&heed);
             if let Some(key) = keys.hear(&heed, now) {
                 note(events, MediaEvent::Key { endpoint: id, key });
             }
         });
-        if !sends {
+        if !sends && !matches!(served.doing, Doing::Seated(_)) {
             // On hold: what was being said goes on afterwards.
             return voice.rest(BEAT_MS as u32);
         }
         let mut frame = [0; FRAME];
         match &mut served.doing {
             Doing::Listening => voice.say(&frame, SOUND_RATE),
-            // It speaks when the leg does.
-            Doing::Echo => {}
+            // It speaks when the leg does, or the room.
+            Doing::Echo | Doing::Seated(_) => {}
             Doing::Playing(player) => {
                 let goes_on = player.fill(&mut frame);
                 voice.say(&frame, SOUND_RATE);

@@ -147,6 +147,11 @@ impl Voice {
         }
     }
 
+    /// Rate of its sound, Hz.
+    pub const fn rate(&self) -> u32 {
+        self.config.rate
+    }
+
     /// Whether it has a source to speak by.
     pub fn speaks(&self) -> bool {
         self.speaker.speaks()
