@@ -1,9 +1,19 @@
 //! Phones that share no codec talk all the same, in every pairing; and the codecs are those of other programs.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use offhook_codec::{G722Decoder, G722Encoder};
-use offhook_e2e::{Node, NodeOptions, baresip::Baresip, sound};
+use offhook_e2e::{
+    Node, NodeOptions,
+    baresip::Baresip,
+    sound::{self, RtpEnd},
+    user_agent::{Phone, UdpLink},
+    wait,
+};
 
 const PCMA: &str = "PCMA/8000/1";
 const PCMU: &str = "PCMU/8000/1";
@@ -103,6 +113,86 @@ fn a_transcoded_call_outlives_the_node() {
     bert.wait_for("CALL_CLOSED");
     let record = node.record();
     assert_eq!(record["legs"][0]["streams"][0]["transcoded_to"], "PCMA", "{record:#}");
+}
+
+/// A phone of µ-law without telephone events, and a softphone of A-law that has them: each hears the other's keys in its way.
+#[test]
+fn keys_are_converted_between_tones_and_events() {
+    let node = Node::start(&NodeOptions::default());
+    let mut bert = Baresip::start_speaking(PCMA, "102", node.sip(), "udp", BERT_HZ, true, "");
+    node.wait_for_bindings("102", 1);
+    let mut anna = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "101", node.sip());
+    let mut rtp = RtpEnd::open("127.0.0.1", ANNA_HZ);
+    let (dialog, answer) = anna.invite("102", &rtp.description());
+    assert_eq!(answer.status(), Some(200), "{answer:?}");
+    assert!(!answer.body.contains("telephone-event"), "{}", answer.body);
+    bert.wait_for("CALL_ESTABLISHED");
+    rtp.talk(&answer.body, Duration::from_millis(300));
+    for key in ['5', '#'] {
+        rtp.press(&answer.body, key);
+        let heard = bert.wait_for("CALL_DTMF_START");
+        assert_eq!(heard["param"], key.to_string(), "{heard}");
+        bert.wait_for("CALL_DTMF_END");
+    }
+    rtp.received.clear();
+    bert.command("sndcode", "7");
+    let give_up_at = Instant::now() + wait::PATIENCE;
+    while rtp.keys() != "7" {
+        assert!(Instant::now() < give_up_at, "heard {:?}", rtp.keys());
+        rtp.talk(&answer.body, Duration::from_millis(100));
+    }
+    anna.hang_up(&dialog);
+    assert_eq!(node.record()["cause"], "hung_up");
+}
+
+/// A phone says keys by INFO, to one that knows only telephone events: the node presses them.
+#[test]
+fn keys_by_info_are_pressed_for_a_side_that_does_not_understand_them() {
+    let node = Node::start(&NodeOptions::default());
+    let mut anna = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "101", node.sip());
+    let mut bert = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "102", node.sip());
+    bert.register();
+    let (mut rtp, mut bert_rtp) = (RtpEnd::open("127.0.0.1", ANNA_HZ), RtpEnd::open("127.0.0.1", BERT_HZ));
+    let described = bert_rtp.description_with_events().replace("AVP 0", "AVP 8").replace("0 PCMU", "8 PCMA");
+    let headers = "Content-Type: application/dtmf-relay\r\n";
+    std::thread::scope(|scope| {
+        let bert = scope.spawn(|| {
+            // It refuses what has no A-law: plain, and with keys for SRTP.
+            let invite = loop {
+                let invite = bert.wait_for("INVITE", |message| message.method() == Some("INVITE"));
+                if invite.body.contains("PCMA") {
+                    break invite;
+                }
+                bert.respond(&invite, 488, "Not Acceptable Here", "");
+            };
+            assert!(invite.body.contains("telephone-event/8000"), "{}", invite.body);
+            let dialog = bert.respond(&invite, 200, "OK", &described);
+            let info = bert.wait_for_request(&dialog, "INFO");
+            bert.respond(&info, 415, "Unsupported Media Type", "");
+            let other = bert.wait_for_request(&dialog, "INFO");
+            bert.respond(&other, 415, "Unsupported Media Type", "");
+            let bye = bert.wait_for_request(&dialog, "BYE");
+            bert.respond(&bye, 200, "OK", "");
+        });
+        let (dialog, answer) = anna.invite("102", &rtp.description());
+        assert_eq!(answer.status(), Some(200), "{answer:?}");
+        let pressed = anna.request_within(&dialog, "INFO", headers, "Signal=9\r\nDuration=120\r\n");
+        assert_eq!(pressed.status(), Some(200), "{pressed:?}");
+        let give_up_at = Instant::now() + wait::PATIENCE;
+        while bert_rtp.events.iter().filter(|event| event.end).count() < 3 {
+            assert!(Instant::now() < give_up_at, "{:?}", bert_rtp.events);
+            rtp.talk(&answer.body, Duration::from_millis(60));
+            bert_rtp.take();
+        }
+        assert!(bert_rtp.events.iter().all(|event| event.code.digit() == Some('9')));
+        assert_eq!(bert_rtp.events.last().map(|event| event.duration), Some(960));
+        // What says no key is the other side's business alone.
+        let other = anna.request_within(&dialog, "INFO", "Content-Type: text/plain\r\n", "hello");
+        assert_eq!(other.status(), Some(415), "{other:?}");
+        anna.hang_up(&dialog);
+        bert.join().expect("a callee");
+    });
+    assert!(!node.log().contains("Signal="), "what people type is nobody's business");
 }
 
 /// ffmpeg's G.722 and ours give the same octets, and the same samples of them.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use offhook_codec::{Dbm0, G711, ToneDetector, ToneGenerator, ToneReading, tones_of_key};
+use offhook_codec::{Dbm0, G711, KeyDetector, ToneDetector, ToneGenerator, ToneReading, tones_of_key};
 use offhook_rtp::telephone_event::{EventCode, TelephoneEvent};
 
 /// Samples a second of all sound here: G.711's.
@@ -19,6 +19,9 @@ const PACKET_SAMPLES: usize = 160;
 
 /// Samples of one look for a tone: 50 ms.
 const BLOCK_SAMPLES: usize = 400;
+
+/// The payload type of telephone events.
+const EVENTS: u8 = 101;
 
 /// How loud tones are made.
 const LEVEL: Dbm0 = Dbm0(-10.0);
@@ -132,6 +135,8 @@ pub struct RtpEnd {
     packets: u16,
     /// The sound received so far, in the order it came.
     pub received: Vec<i16>,
+    /// The telephone events received so far, of payload type 101.
+    pub events: Vec<TelephoneEvent>,
 }
 
 impl RtpEnd {
@@ -140,7 +145,7 @@ impl RtpEnd {
         let socket = UdpSocket::bind((ip, 0)).expect("a UDP port");
         socket.set_nonblocking(true).expect("sockets can");
         let voice = ToneGenerator::new(RATE, &[(hz, LEVEL)]).expect("an audible tone");
-        Self { socket, voice, packets: 0, received: Vec::new() }
+        Self { socket, voice, packets: 0, received: Vec::new(), events: Vec::new() }
     }
 
     /// Its address.
@@ -199,7 +204,7 @@ impl RtpEnd {
         for packet in 1..=7_u16 {
             let (end, duration) = (packet >= 5, packet.min(5) * 160);
             let event = TelephoneEvent { code, end, volume: 10, duration };
-            let mut octets = vec![0x80, 101 | u8::from(packet == 1) << 7];
+            let mut octets = vec![0x80, EVENTS | u8::from(packet == 1) << 7];
             octets.extend(self.packets.to_be_bytes());
             octets.extend(start);
             octets.extend(0x0ff0_0ff0_u32.to_be_bytes());
@@ -216,11 +221,21 @@ impl RtpEnd {
             + "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n"
     }
 
+    /// The keys that were heard as tones.
+    pub fn keys(&self) -> String {
+        let mut detector = KeyDetector::new(RATE).expect("a rate for keys");
+        self.received.chunks(80).filter_map(|chunk| detector.feed(chunk)).collect()
+    }
+
     /// Takes the packets that have come.
     pub fn take(&mut self) {
         let mut packet = [0; 2048];
         while let Ok(length) = self.socket.recv(&mut packet) {
             let Some(payload) = packet[..length].get(12..) else { continue };
+            if packet[1] & 0x7f == EVENTS {
+                self.events.extend(TelephoneEvent::parse(payload));
+                continue;
+            }
             let mut samples = vec![0; payload.len()];
             G711::MuLaw.decode(payload, &mut samples);
             self.received.append(&mut samples);

@@ -3,12 +3,18 @@
 use std::{net::SocketAddr, time::Duration};
 
 use offhook_base::Instant;
-use offhook_codec::{Dbm0, Decoder, Encoder, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec};
+use offhook_codec::{
+    Dbm0, Decoder, Encoder, KeyDetector, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec, tones_of_key,
+};
 use offhook_media::relay::{PortId, Relay, Verdict};
-use offhook_rtp::{rtp::Packet, srtp::CryptoSuite, telephone_event::TelephoneEvent};
+use offhook_rtp::{
+    rtp::Packet,
+    srtp::CryptoSuite,
+    telephone_event::{EventCode, TelephoneEvent},
+};
 use offhook_switch::media::{
-    EndpointId, EventsConfig, PayloadName, RemoteMedia, RolloverNote, StreamConfig, StreamCrypto, StreamNote,
-    VoiceConfig,
+    EndpointId, EventsConfig, Key, PayloadName, RemoteMedia, RolloverNote, StreamConfig, StreamCrypto,
+    StreamNote, VoiceConfig,
 };
 use proptest::prelude::*;
 
@@ -77,12 +83,24 @@ struct Call {
 
 impl Call {
     fn new(codecs: [VoiceCodec; 2], packet_ms: u32) -> Self {
+        Self::with_events(codecs, packet_ms, [true; 2])
+    }
+
+    /// One in which not both may know telephone events.
+    fn with_events(codecs: [VoiceCodec; 2], packet_ms: u32, know_events: [bool; 2]) -> Self {
         let now = Instant::from_driver_nanos(1);
         let mut relay = Relay::new(None);
         let left = relay.open(LEFT, 1, now)[0][0];
         relay.open(RIGHT, 1, now);
-        relay.configure(LEFT, vec![config(ALICE, codecs[0], codecs[1], 20)], now);
-        relay.configure(RIGHT, vec![config(BOB, codecs[1], codecs[0], packet_ms)], now);
+        let mut configs =
+            [config(ALICE, codecs[0], codecs[1], 20), config(BOB, codecs[1], codecs[0], packet_ms)];
+        for (config, knows) in configs.iter_mut().zip(know_events) {
+            let voice = config.voice.as_mut().unwrap();
+            voice.events = voice.events.filter(|_| knows);
+        }
+        let [alice, bob] = configs;
+        relay.configure(LEFT, vec![alice], now);
+        relay.configure(RIGHT, vec![bob], now);
         relay.bridge(LEFT, RIGHT, now);
         let rate = codecs[0].rate_beside(codecs[1]);
         let voice = ToneGenerator::new(rate, &[(HZ, Dbm0(-10.0))]).unwrap();
@@ -356,6 +374,125 @@ fn a_long_key_is_said_in_segments() {
     let said = TelephoneEvent::parse(&sent.payload).unwrap();
     assert_eq!(sent.timestamp - call.sent[0].timestamp, 960 + 65_535);
     assert_eq!(u32::from(said.duration) + 65_535, 96_000);
+}
+
+/// The keys of sound.
+fn keys_in((sound, rate): &(Vec<i16>, u32)) -> String {
+    let mut detector = KeyDetector::new(*rate).unwrap();
+    sound.chunks((*rate / 100) as usize).filter_map(|chunk| detector.feed(chunk)).collect()
+}
+
+fn event(key: char, duration: u32, end: bool) -> Vec<u8> {
+    let code = EventCode::from_digit(key).unwrap();
+    TelephoneEvent { code, end, volume: 10, duration: duration as u16 }.to_bytes().to_vec()
+}
+
+/// Alice says keys as events, with sound beside them or without; Bob knows none and hears tones. Nothing is said twice, and time
+/// is what it was.
+#[test]
+fn events_are_tones_for_a_side_that_knows_none() {
+    for (codecs, goes_on) in pairings().zip([true, false].into_iter().cycle()) {
+        let mut call = Call::with_events(codecs, 20, [true, false]);
+        let step = codecs[0].clock_rate() / 50;
+        let (mut sequence, mut time) = (0, 0);
+        let mut next = |call: &mut Call, payload_type, timestamp, payload: &[u8]| {
+            call.say(sequence, timestamp, payload_type, payload);
+            sequence += 1;
+        };
+        for key in "15#".chars() {
+            for packet in 0..20 {
+                let pressed = (8..13).contains(&packet);
+                if !pressed || goes_on {
+                    let speech = call.speech(20);
+                    next(&mut call, VOICE, time, &speech);
+                }
+                if pressed {
+                    let lasted = (packet - 7) * step;
+                    next(&mut call, EVENTS, time - (packet - 8) * step, &event(key, lasted, packet == 12));
+                }
+                if packet == 12 {
+                    for _ in 0..2 {
+                        next(&mut call, EVENTS, time - 4 * step, &event(key, 5 * step, true));
+                    }
+                }
+                time += step;
+            }
+        }
+        assert_eq!(keys_in(&call.heard()), "15#", "{codecs:?}");
+        assert!(call.sent.iter().all(|packet| packet.payload_type == VOICE));
+        let last = call.sent.last().unwrap().timestamp;
+        let behind = i64::from(codecs[1].clock_rate()) * 60 * 20 / 1000 - i64::from(last);
+        assert!(behind <= i64::from(codecs[1].clock_rate()) / 25, "{codecs:?}: {behind} units are missing");
+    }
+}
+
+/// Alice presses keys as tones; Bob has agreed to events, and gets them: one press each, with its length, and hears no tone of it
+/// that is long enough to be a key.
+#[test]
+fn tones_are_events_for_a_side_that_knows_them() {
+    for codecs in pairings() {
+        let mut call = Call::with_events(codecs, 20, [false, true]);
+        let step = codecs[0].clock_rate() / 50;
+        let rate = call.encoder.rate();
+        let mut number = 0_u16;
+        for key in "15#".chars() {
+            let [row, column] = tones_of_key(key).unwrap().map(f64::from);
+            let tones = ToneGenerator::new(rate, &[(row, Dbm0(-10.0)), (column, Dbm0(-9.0))]).unwrap();
+            let silence = ToneGenerator::new(rate, &[]).unwrap();
+            for (packets, voice) in [(10, silence.clone()), (5, tones), (10, silence)] {
+                call.voice = voice;
+                for _ in 0..packets {
+                    let speech = call.speech(20);
+                    call.say(number, u32::from(number) * step, VOICE, &speech);
+                    number += 1;
+                }
+            }
+        }
+        let presses: Vec<_> = call
+            .sent
+            .iter()
+            .filter(|packet| packet.payload_type == EVENTS)
+            .map(|packet| (packet.timestamp, TelephoneEvent::parse(&packet.payload).unwrap(), packet.marker))
+            .collect();
+        let ends: Vec<_> = presses.iter().filter(|(_, event, _)| event.end).collect();
+        let said: String = ends.iter().filter_map(|(_, event, _)| event.code.digit()).collect();
+        assert_eq!(said, "111555###", "{codecs:?}");
+        assert_eq!(presses.iter().filter(|(.., marker)| *marker).count(), 3);
+        for (_, event, _) in ends {
+            let ms = u32::from(event.duration) * 1000 / codecs[1].clock_rate();
+            assert!((60..=140).contains(&ms), "{codecs:?}: {ms} ms");
+        }
+        assert_eq!(keys_in(&call.heard()), "", "{codecs:?}");
+        for pair in call.sent.windows(2) {
+            assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+        }
+    }
+}
+
+#[test]
+fn a_key_that_call_control_presses_is_an_event_or_a_tone_in_place_of_the_sound() {
+    let codecs = [VoiceCodec::Pcma, VoiceCodec::Pcmu];
+    for knows_events in [true, false] {
+        let mut call = Call::with_events(codecs, 20, [true, knows_events]);
+        let key = |letter| Key::new(letter).unwrap();
+        call.relay.press(RIGHT, key('4'), 100);
+        call.relay.press(RIGHT, key('2'), 0);
+        call.talk(30, |_| 1);
+        let events: String = call
+            .sent
+            .iter()
+            .filter(|packet| packet.payload_type == EVENTS)
+            .filter_map(|packet| TelephoneEvent::parse(&packet.payload))
+            .filter(|event| event.end)
+            .filter_map(|event| event.code.digit())
+            .collect();
+        let tones = keys_in(&call.heard());
+        assert_eq!((&*events, &*tones), if knows_events { ("444222", "") } else { ("", "42") });
+        let last = call.sent.last().unwrap();
+        assert_eq!((last.timestamp, last.payload_type), (29 * 160, VOICE));
+        // Nobody is there to be pressed a key.
+        call.relay.press(EndpointId(9), key('1'), 100);
+    }
 }
 
 #[test]

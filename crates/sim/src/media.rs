@@ -112,6 +112,8 @@ impl Engine {
             }
             // Who talks with the node itself is heard by nobody else: it is joined with nobody.
             MediaCommand::Serve { .. } => None,
+            // Sound is not made here.
+            MediaCommand::Press { .. } => None,
             MediaCommand::Close { endpoint } => self.close(endpoint),
         }
     }

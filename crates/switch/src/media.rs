@@ -69,6 +69,16 @@ pub enum MediaCommand {
         /// What it does.
         act: Act,
     },
+    /// Press a key towards a leg whose stream is transcoded, in place of what is said to it meanwhile: as a telephone event, or
+    /// as tones where it knows none. It goes out with the sound that comes from the other leg; ignored for other legs.
+    Press {
+        /// Which leg.
+        endpoint: EndpointId,
+        /// Which key.
+        key: Key,
+        /// For how long.
+        ms: u32,
+    },
     /// Give the ports back and report. Unknown endpoints are ignored.
     Close {
         /// Which leg.

@@ -379,6 +379,7 @@ impl Worker {
                 self.relay.serve(endpoint, source, &act);
                 self.set_beat();
             }
+            MediaCommand::Press { endpoint, key, ms } => self.relay.press(endpoint, key, ms),
             MediaCommand::Close { endpoint } => self.close(endpoint, now),
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use offhook_base::Instant;
+use offhook_switch::media::{EndpointId, Key};
 
 use super::{
     Component, PortId, Relay, Verdict, note_if_due,
@@ -10,6 +11,10 @@ use super::{
     voice::Recoded,
 };
 use crate::DropReason;
+
+/// Shortest and longest press that is made, ms: what every receiver finds (ITU-T Q.24), and what nobody needs.
+const KEY_MS_MIN: u32 = 60;
+const KEY_MS_MAX: u32 = 5000;
 
 impl Relay {
     /// As [`Relay::handle_packet`], where the sides share no codec.
@@ -63,6 +68,16 @@ impl Relay {
         let sent = stream.transmit(Kind::Media, buffer, len, now);
         note_if_due(&mut self.notes_due, through.slot(), stream);
         Some(sent.map(|(_, to, len)| (to, len)))
+    }
+
+    /// Presses a key towards a leg that is transcoded, in place of what is said to it in the next `ms`. Nothing happens to
+    /// others: what is said to them is not ours.
+    pub fn press(&mut self, id: EndpointId, key: Key, ms: u32) {
+        let Some(endpoint) = self.by_id.get(&id).and_then(|slot| self.slots[*slot].as_mut()) else { return };
+        let stream = endpoint.spoken_stream();
+        if let Some(voice) = stream.and_then(|stream| endpoint.streams[stream].voice_mut()) {
+            voice.press(key, ms.clamp(KEY_MS_MIN, KEY_MS_MAX));
+        }
     }
 
     /// Tells of a second in which the thread was busy for this share of it. Encoders try less hard where it has little time

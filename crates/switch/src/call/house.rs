@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use offhook_sdp::{Codec, Direction, Format, MediaDescription, PayloadType, SessionDescription};
 
-use super::transcode::{OFFERED, OPUS_PARAMETERS, is_voice, spoken};
+use super::transcode::{KEYS, OFFERED, OPUS_PARAMETERS, is_voice, spoken};
 
 /// The port of a stream that is taken, until the real one is put in.
 const SOME_PORT: u16 = 9;
@@ -16,8 +16,6 @@ const SOME_PORT: u16 = 9;
 const EVENTS: [(u8, u32); 2] = [(101, 8000), (102, 48_000)];
 /// Opus is offered by this number.
 const OPUS: u8 = 96;
-/// The events that are understood: the sixteen keys. RFC 4733 §3.2.
-const KEYS: &str = "0-15";
 
 /// The answer to `offer`; `None` if it has no sound that the node can speak.
 pub fn answer(offer: &SessionDescription) -> Option<SessionDescription> {

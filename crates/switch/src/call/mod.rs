@@ -16,6 +16,7 @@
 //! | `again` | requests within a dialog, and what has one sent twice |
 //! | `transcode` | where two sides share no codec |
 //! | `relay` | INFO and MESSAGE within the call |
+//! | `keys_by_info` | INFO that says keys |
 //! | `served` | the node itself answers |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 //! | `keep` | what another process needs to go on with it |
@@ -31,6 +32,7 @@ mod end;
 mod house;
 mod keep;
 mod keys;
+mod keys_by_info;
 mod leg;
 mod modify;
 mod own_device;

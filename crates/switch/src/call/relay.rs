@@ -81,6 +81,9 @@ impl Call {
         }
         let Some(position) = self.relays.iter().position(|relay| relay.client == client) else { return };
         let Relay { leg, from, .. } = self.relays.swap_remove(position);
+        if self.press_instead(services, leg, &from.request, status) {
+            return services.refuse(&from, StatusCode::OK, now);
+        }
         let asker = self.other(leg).unwrap_or(CALLER);
         let (answerer, asker) = (self.party_of(leg), self.party_of(asker));
         let mut writer = from.request.respond(&mut services.buffer, status, None);

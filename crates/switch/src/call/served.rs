@@ -17,6 +17,7 @@ use super::{
     body::{self, Description},
     house,
     keys::{Side, Writer},
+    keys_by_info::{self, Body},
     leg::Pending,
     resume::Implausible,
 };
@@ -24,17 +25,13 @@ use crate::{
     capabilities::{ALLOW, SUPPORTED},
     exchange::{owners::DialogEnd, services::Services},
     fact::What,
-    media::{Act, Key, MediaCommand, RoomId, STREAMS_MAX},
+    media::{Act, MediaCommand, RoomId, STREAMS_MAX},
     record::{EndCause, EndedBy},
     service::{Attendant, Event, Service, Step},
 };
 
 /// The node as the writer of a description: it has no keys of its own to pass.
 const NODE: Writer = Writer { needs_keys: false, streams: [Side::Passed; STREAMS_MAX] };
-
-/// Bodies of an INFO that says a key, as phones write them; no RFC has them.
-const DTMF_RELAY: &str = "application/dtmf-relay";
-const DTMF: &str = "application/dtmf";
 
 /// Who answers, and what stands between it and the caller.
 #[derive(Debug)]
@@ -285,20 +282,15 @@ impl Call {
         }
     }
 
-    /// Keys by INFO, as phones without telephone events say them.
+    /// Keys by INFO.
     fn handle_served_info(&mut self, services: &mut Services, pending: &Pending, now: Moment) {
-        let request = &pending.request;
-        let content_type = request.headers().content_type();
-        let is = |name| content_type.as_ref().is_some_and(|known| known.is(name));
-        let key = match request.body() {
-            [] => None,
-            body if is(DTMF_RELAY) => Some(key_of_relay(body)),
-            body if is(DTMF) => Some(key_of(std::str::from_utf8(body).unwrap_or_default())),
-            _ => return services.refuse(pending, StatusCode::UNSUPPORTED_MEDIA_TYPE, now),
-        };
+        let body = keys_by_info::read(&pending.request);
+        if body == Body::Other {
+            return services.refuse(pending, StatusCode::UNSUPPORTED_MEDIA_TYPE, now);
+        }
         services.refuse(pending, StatusCode::OK, now);
-        if let Some(Some(key)) = key {
-            self.attend(services, &Event::Key(key), now);
+        if let Body::Key(Some(said)) = body {
+            self.attend(services, &Event::Key(said.key), now);
         }
     }
 
@@ -317,43 +309,5 @@ impl Call {
         if self.leg(CALLER).session.theirs().is_some() {
             self.begin_service(services, now);
         }
-    }
-}
-
-/// The key in a body of lines like `Signal=5`.
-fn key_of_relay(body: &[u8]) -> Option<Key> {
-    let text = std::str::from_utf8(body).ok()?;
-    text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("signal").then(|| key_of(value))?
-    })
-}
-
-/// A key by its letter; some phones write `10` and `11` for the two beside the zero.
-fn key_of(text: &str) -> Option<Key> {
-    let mut letters = text.trim().chars();
-    match (letters.next()?, letters.next(), letters.next()) {
-        (letter, None, _) => Key::new(letter),
-        ('1', Some('0'), None) => Key::new('*'),
-        ('1', Some('1'), None) => Key::new('#'),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_read_from_bodies_of_phones() {
-        let key = |letter| Key::new(letter);
-        assert_eq!(key_of_relay(b"Signal=5\r\nDuration=160\r\n"), key('5'));
-        assert_eq!(key_of_relay(b"Duration= 160\r\nsignal= # \r\n"), key('#'));
-        assert_eq!(key_of_relay(b"Signal=11\r\n"), key('#'));
-        assert_eq!(key_of("d"), key('D'));
-        for bad in ["", "12", "x", "10 0"] {
-            assert_eq!(key_of(bad), None, "{bad}");
-        }
-        assert_eq!(key_of_relay(b"\xff\xfe"), None);
     }
 }

@@ -292,7 +292,7 @@ impl LegSession {
     /// so, the next description has them.
     pub fn ask_in_other_codecs(&mut self, offer: &SessionDescription) -> bool {
         let may = self.endpoint.is_some() && self.theirs.is_none() && !self.extends;
-        if !may || self.transcoding == Transcoding::Never || transcode::extended(offer).is_none() {
+        if !may || self.transcoding == Transcoding::Never || transcode::extended(offer, true).is_none() {
             return false;
         }
         self.extends = true;
@@ -332,7 +332,9 @@ impl LegSession {
         writer: &Writer,
         random: &mut Random,
     ) -> Bytes {
-        let extended = if self.extends { transcode::extended(offer) } else { None };
+        // Of what is offered on a refusal one is sure to be needed; otherwise the sides may share a codec.
+        let recodes = self.transcoding != Transcoding::Always || self.recodes;
+        let extended = if self.extends { transcode::extended(offer, recodes) } else { None };
         let offer = extended.as_ref().unwrap_or(offer);
         let mut decided = Vec::with_capacity(offer.media().len().min(STREAMS_MAX));
         for media in offer.media().take(STREAMS_MAX) {

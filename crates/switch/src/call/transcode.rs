@@ -25,6 +25,10 @@ pub(super) const OPUS_PARAMETERS: &str = "useinbandfec=1";
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
 /// Length of the packets we send where the other side asks for none, ms. RFC 3551 §4.2, RFC 7587 §6.1.
 const PACKET_MS: u32 = 20;
+/// Telephone events as the node offers them, and the sixteen keys as their parameters. RFC 4733 §3.2.
+const EVENTS: &str = "telephone-event";
+const EVENTS_CLOCK: u32 = 8000;
+pub(super) const KEYS: &str = "0-15";
 /// Comfort noise at 8000 Hz. RFC 3389 §4.
 const COMFORT_NOISE: u8 = 13;
 
@@ -38,24 +42,26 @@ pub(super) fn is_voice(media: &MediaDescription<'_>) -> bool {
     media.kind() == MediaKind::Audio && media.protocol().is_rtp() && !media.is_rejected()
 }
 
-/// `offer` with the codecs of the node behind its own, in each stream that the node could recode; `None` if there is none
-/// such.
-pub fn extended(offer: &SessionDescription) -> Option<SessionDescription> {
-    let plans: Vec<FormatsPlan<'_>> = offer.media().map(|media| extension(&media)).collect();
+/// `offer` with the codecs of the node behind its own, in each stream that the node could recode; `None` if there is no such
+/// stream. `keys`: it will be recoded, and so telephone events are offered where it has none, and keys converted.
+pub fn extended(offer: &SessionDescription, keys: bool) -> Option<SessionDescription> {
+    let plans: Vec<FormatsPlan<'_>> = offer.media().map(|media| extension(&media, keys)).collect();
     let adds = plans.iter().any(|plan| *plan != FormatsPlan::Keep);
     if adds { offer.with_formats(&plans).ok() } else { None }
 }
 
-fn extension<'a>(media: &MediaDescription<'a>) -> FormatsPlan<'a> {
+fn extension<'a>(media: &MediaDescription<'a>, keys: bool) -> FormatsPlan<'a> {
     let has: Vec<VoiceCodec> = media.codecs().filter_map(|map| spoken(&map.codec)).collect();
     if !is_voice(media) || has.is_empty() {
         return FormatsPlan::Keep;
     }
     let mut dynamic = DYNAMIC
         .filter_map(PayloadType::new)
+        // Numbers that only a left-over `a=rtpmap` names would be ambiguous.
+        .filter(|number| media.codec(*number).is_none())
         .filter(|number| !media.payload_types().any(|used| used == *number));
     let missing = OFFERED.into_iter().filter(|codec| !has.contains(codec));
-    let formats: Vec<Format<'a>> = missing
+    let mut formats: Vec<Format<'a>> = missing
         .filter_map(|codec| {
             let payload_type = match codec.static_payload_type() {
                 Some(number) => PayloadType::new(number)?,
@@ -66,7 +72,17 @@ fn extension<'a>(media: &MediaDescription<'a>) -> FormatsPlan<'a> {
             Some(Format { payload_type, codec: Codec { name, clock_rate, channels }, parameters })
         })
         .collect();
-    if formats.is_empty() { FormatsPlan::Keep } else { FormatsPlan::Add(formats) }
+    if formats.is_empty() {
+        return FormatsPlan::Keep;
+    }
+    if keys
+        && media.telephone_event().is_none()
+        && let Some(payload_type) = dynamic.next()
+    {
+        let codec = Codec { name: EVENTS, clock_rate: EVENTS_CLOCK, channels: 1 };
+        formats.push(Format { payload_type, codec, parameters: Some(KEYS) });
+    }
+    FormatsPlan::Add(formats)
 }
 
 /// An answer as the offerer is told of it.
@@ -112,9 +128,9 @@ fn settlement<'a>(
     let understood = others.iter().any(|format| spoken(&format.codec).is_some());
     let chosen = offered.known_formats().find(|format| spoken(&format.codec).is_some());
     let Some(chosen) = chosen.filter(|_| understood) else { return (FormatsPlan::Keep, false) };
-    let events = answered
+    // Whether the other side knows events or not: what is pressed is converted.
+    let events = offered
         .telephone_event()
-        .and(offered.telephone_event())
         .and_then(|event| offered.known_formats().find(|format| format.payload_type == event.payload_type));
     let noise = |format: &Format<'_>| format.payload_type.number() == COMFORT_NOISE;
     let noise = answered.known_formats().find(noise).and(offered.known_formats().find(noise));
@@ -160,7 +176,7 @@ fn config(leg: &Agreed<'_>, [theirs, ours]: [&MediaDescription<'_>; 2], rate: u3
     let fits = |ms: &u32| leg.codec.takes_packet_of(*ms);
     let longest = theirs.max_ptime().map_or(u32::MAX, u32::from);
     let packet_ms = theirs.ptime().map(u32::from).filter(fits).unwrap_or(PACKET_MS).min(longest);
-    let all_events = theirs.codecs().filter(|map| map.codec.is("telephone-event"));
+    let all_events = theirs.codecs().filter(|map| map.codec.is(EVENTS));
     let events = theirs.telephone_event().into_iter().chain(all_events).find_map(|event| {
         let ours = ours.codecs().find(|map| map.codec == event.codec)?;
         Some(EventsConfig {
@@ -253,19 +269,40 @@ mod tests {
 
     #[test]
     fn an_offer_is_extended_behind_its_own_codecs() {
-        let more = extended(&description("96 8", OPUS)).unwrap();
-        assert_eq!(formats(&more), ["96 opus/48000/2", "8 PCMA/8000", "9 G722/8000", "0 PCMU/8000"]);
-        let more = extended(&description("0 96", "a=rtpmap:96 telephone-event/8000\r\n")).unwrap();
+        let more = extended(&description("96 8", OPUS), true).unwrap();
+        assert_eq!(
+            formats(&more),
+            ["96 opus/48000/2", "8 PCMA/8000", "9 G722/8000", "0 PCMU/8000", "98 telephone-event/8000"]
+        );
+        let more = extended(&description("0 96", "a=rtpmap:96 telephone-event/8000\r\n"), true).unwrap();
         assert_eq!(
             formats(&more),
             ["0 PCMU/8000", "96 telephone-event/8000", "97 opus/48000/2", "9 G722/8000", "8 PCMA/8000"]
         );
     }
 
+    /// Where the sides may still find a codec that they share, a key would go as an event to one that does not know them.
+    #[test]
+    fn events_are_offered_for_a_caller_that_has_none_where_the_stream_will_be_recoded() {
+        let more = |keys| formats(&extended(&description("0", ""), keys).unwrap());
+        assert_eq!(more(false), ["0 PCMU/8000", "96 opus/48000/2", "9 G722/8000", "8 PCMA/8000"]);
+        assert_eq!(more(true)[4], "97 telephone-event/8000");
+        let answer = description("8 97", "a=rtpmap:97 telephone-event/8000\r\n");
+        let settled = settled(&answer, &description("0", ""));
+        assert_eq!(formats(&settled.answer.unwrap()), ["0 PCMU/8000"]);
+    }
+
+    #[test]
+    fn a_caller_keeps_its_events_where_the_callee_knows_none() {
+        let offer = description("0 101", "a=rtpmap:101 telephone-event/8000\r\n");
+        let settled = settled(&description("8", ""), &offer);
+        assert_eq!(formats(&settled.answer.unwrap()), ["0 PCMU/8000", "101 telephone-event/8000"]);
+    }
+
     #[test]
     fn what_the_node_cannot_recode_is_not_extended() {
-        assert!(extended(&description("18", "")).is_none(), "G.729 alone");
-        assert!(extended(&description("96 0 8 9", OPUS)).is_none(), "nothing to add");
+        assert!(extended(&description("18", ""), true).is_none(), "G.729 alone");
+        assert!(extended(&description("96 0 8 9", OPUS), true).is_none(), "nothing to add");
     }
 
     #[test]
@@ -286,7 +323,7 @@ mod tests {
         assert!(settled.recodes);
         let told = settled.answer.unwrap();
         assert_eq!(formats(&told), ["8 PCMA/8000", "101 telephone-event/8000"]);
-        let more = extended(&offer).unwrap();
+        let more = extended(&offer, true).unwrap();
         let at = |sdp: &SessionDescription| sdp.media_at(0).unwrap().index();
         assert_eq!(at(&more), 0);
         let (offer, told) = (offer.media_at(0).unwrap(), told.media_at(0).unwrap());

@@ -171,7 +171,8 @@ mod tests {
                 MediaCommand::Reopen { .. }
                 | MediaCommand::Configure { .. }
                 | MediaCommand::Bridge { .. }
-                | MediaCommand::Serve { .. } => {}
+                | MediaCommand::Serve { .. }
+                | MediaCommand::Press { .. } => {}
             }
         }
 

@@ -1,21 +1,24 @@
 //! Transcoding: where two legs share no codec, what one says is decoded, brought to the other's rate and encoded anew.
 //!
 //! A stream has a [`Listener`] for what its leg says and a [`Speaker`] for what is said to it; a packet goes from the one of
-//! its leg to the other of the partner. Keys pressed stay keys, in the clock of whom they go to.
+//! its leg to the other of the partner. Keys pressed stay keys, in the clock of whom they go to; where one leg says them as
+//! events and the other as sound, each hears them in its own way.
 
 mod hold;
+mod keys;
 mod listener;
 mod speaker;
 
 use offhook_base::Instant;
-use offhook_codec::{Decoder, Encoder};
+use offhook_codec::{Decoder, Encoder, KeyDetector};
 use offhook_rtp::{
     rtp::{Packet, Ssrc, Timestamp},
     telephone_event::TelephoneEvent,
 };
-use offhook_switch::media::VoiceConfig;
+use offhook_switch::media::{Key, VoiceConfig};
 
 use self::{
+    keys::KeyTones,
     listener::{Heard, Listener},
     speaker::Speaker,
 };
@@ -51,6 +54,10 @@ pub(super) struct Voice {
     config: VoiceConfig,
     listener: Listener,
     speaker: Speaker,
+    /// Looks for keys in what its leg says, where the partner wants them as events.
+    ear: Option<Box<KeyDetector>>,
+    /// Makes tones of its leg's events, where the partner knows none.
+    tones: KeyTones,
 }
 
 impl Voice {
@@ -60,7 +67,7 @@ impl Voice {
         let encoder = Encoder::new(config.codec, config.rate, config.opus).ok()?;
         let listener = Listener::new(decoder, config.codec.clock_rate());
         let speaker = Speaker::new(encoder, &config);
-        Some(Self { config, listener, speaker })
+        Some(Self { config, listener, speaker, ear: None, tones: KeyTones::default() })
     }
 
     /// Its configuration.
@@ -77,7 +84,7 @@ impl Voice {
         partner.speaker.follow(ssrc, sequence, timestamp);
         if payload_type == self.config.heard_as {
             let heard = self.listener.hear(header, payload, now);
-            self.pass_on(heard, partner);
+            self.pass_on(heard, partner, now);
             self.go_on(partner, now);
             return if heard == Heard::Useless { Recoded::Nothing } else { Recoded::Said };
         }
@@ -88,8 +95,14 @@ impl Voice {
         let mut noise = [0; NOISE_LEN_MAX];
         let noise_len = payload.len().min(NOISE_LEN_MAX);
         noise[..noise_len].copy_from_slice(&payload[..noise_len]);
-        let marker = header.marker();
+        let (marker, start) = (header.marker(), header.timestamp());
         let written = match event {
+            Some((Some(event), clock_rate)) if partner.config.events.is_none() => {
+                let rate = self.listener.rate();
+                let sound = self.tones.event((ssrc, start), (event, clock_rate), rate, now);
+                partner.speaker.say(sound, rate);
+                return Recoded::Said;
+            }
             Some((Some(event), clock_rate)) => {
                 partner.speaker.event(buffer, (event, clock_rate), marker, timestamp, here)
             }
@@ -175,15 +188,44 @@ impl Voice {
     /// Passes on what has waited long enough for packets before it.
     pub fn go_on(&mut self, partner: &mut Self, now: Instant) {
         while let Some(heard) = self.listener.next_held(now) {
-            self.pass_on(heard, partner);
+            self.pass_on(heard, partner, now);
         }
     }
 
-    fn pass_on(&self, heard: Heard, partner: &mut Self) {
-        if let Heard::Sound { pause } = heard {
-            partner.speaker.pause(pause, self.listener.clock_rate());
-            partner.speaker.say(self.listener.sound(), self.listener.rate());
+    fn pass_on(&mut self, heard: Heard, partner: &mut Self, now: Instant) {
+        let Heard::Sound { pause } = heard else { return };
+        let (rate, clock_rate) = (self.listener.rate(), self.listener.clock_rate());
+        self.listen_for_keys(partner);
+        if self.tones.is_idle() {
+            partner.speaker.pause(pause, clock_rate);
+            return partner.speaker.say(self.listener.sound(), rate);
         }
+        let pause = self.tones.pause(u64::from(pause) * u64::from(rate) / u64::from(clock_rate));
+        partner.speaker.pause(u32::try_from(pause).unwrap_or(u32::MAX), rate);
+        partner.speaker.say(self.tones.sound(self.listener.sound(), now), rate);
+    }
+
+    /// Keys that the leg says as sound are events to a partner that has agreed to events: one that has does not listen for
+    /// others.
+    fn listen_for_keys(&mut self, partner: &mut Self) {
+        if self.config.events.is_some() || partner.config.events.is_none() {
+            return;
+        }
+        if self.ear.is_none() {
+            self.ear = KeyDetector::new(self.listener.rate()).map(Box::new);
+        }
+        let Some(ear) = &mut self.ear else { return };
+        if let Some(key) = ear.feed(self.listener.sound()).and_then(Key::new) {
+            partner.speaker.press(key, None);
+        }
+        if !ear.is_down() {
+            partner.speaker.release();
+        }
+    }
+
+    /// Presses a key towards its leg, for `ms`, with the next sound that is said to it.
+    pub fn press(&mut self, key: Key, ms: u32) {
+        self.speaker.press(key, Some(ms));
     }
 
     /// Whether packets of its leg wait for others: [`Voice::go_on`] must be called within some ms.

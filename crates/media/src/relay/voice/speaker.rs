@@ -1,8 +1,13 @@
 //! What is said to a leg: sound cut into its packets, keys and comfort noise between them, in one count and one clock.
 
-use offhook_codec::{Encoder, Resampler, VoiceCodec, voice::PACKET_MS_MAX};
-use offhook_rtp::{rtp::Ssrc, telephone_event::TelephoneEvent};
-use offhook_switch::media::{EventsConfig, VoiceConfig};
+use offhook_codec::{Encoder, Resampler, ToneGenerator, VoiceCodec, voice::PACKET_MS_MAX};
+use offhook_rtp::{
+    rtp::Ssrc,
+    telephone_event::{EventCode, TelephoneEvent},
+};
+use offhook_switch::media::{EventsConfig, Key, VoiceConfig};
+
+use super::keys::tones;
 
 /// An RTP header without contributing sources or extension.
 const HEADER_LEN: usize = 12;
@@ -12,12 +17,34 @@ const MARKER: u8 = 0x80;
 const SEGMENT: u32 = u16::MAX as u32;
 /// An event may lie so far beside the sound before it, s. Whatever says more has another clock than it says.
 const EVENT_SECS_MAX: i64 = 60;
+/// The end of an event is told so often. RFC 4733 §2.5.1.4.
+const ENDS: u8 = 3;
+/// Volume of the events that we say, -dBm0: what is usual.
+const VOLUME: u8 = 10;
 
 /// A key that is pressed: its start in both clocks.
 #[derive(Clone, Copy, Debug)]
 struct Press {
     theirs: u32,
     ours: u32,
+}
+
+/// A key that we say ourselves, in place of the sound of its time.
+#[derive(Debug)]
+struct OwnKey {
+    code: EventCode,
+    /// Its tones, for a leg that knows no events.
+    tones: Option<ToneGenerator>,
+    /// The time of its first packet, once that was written.
+    start: Option<u32>,
+    /// Said so far, ms.
+    lasted_ms: u32,
+    /// It goes up after so long; `None`: not yet known.
+    until_ms: Option<u32>,
+    /// How often its end is still to be told.
+    ends: u8,
+    /// Pressed already, to be said after this one.
+    next: Option<(Key, Option<u32>)>,
 }
 
 /// The encoder of one stream, with its place in it.
@@ -43,6 +70,7 @@ pub struct Speaker {
     /// The next packet is the first after a pause.
     marker: bool,
     press: Option<Press>,
+    own_key: Option<Box<OwnKey>>,
     packets: u32,
     octets: u32,
 }
@@ -68,6 +96,7 @@ impl Speaker {
             pause: 0,
             marker: true,
             press: None,
+            own_key: None,
             packets: 0,
             octets: 0,
         }
@@ -143,9 +172,99 @@ impl Speaker {
         }
     }
 
+    /// A key goes down with what is said next, as an event or as its tones, in place of the sound: for `ms`, or until
+    /// [`release`](Self::release).
+    pub fn press(&mut self, key: Key, ms: Option<u32>) {
+        if let Some(own_key) = &mut self.own_key {
+            let lasted = own_key.lasted_ms;
+            own_key.until_ms.get_or_insert(lasted);
+            own_key.next = Some((key, ms));
+            return;
+        }
+        let Some(code) = EventCode::from_digit(key.letter()) else { return };
+        let tones = match self.events {
+            Some(_) => None,
+            None => tones(key.letter(), self.encoder.rate()),
+        };
+        let own_key = OwnKey { code, tones, start: None, lasted_ms: 0, until_ms: ms, ends: ENDS, next: None };
+        self.own_key = Some(Box::new(own_key));
+    }
+
+    /// The key goes up, once it was said at all.
+    pub fn release(&mut self) {
+        if let Some(own_key) = &mut self.own_key {
+            let lasted = own_key.lasted_ms;
+            match &mut own_key.next {
+                Some((_, ms)) => *ms = ms.or(Some(0)),
+                None => _ = own_key.until_ms.get_or_insert(lasted),
+            }
+        }
+    }
+
+    /// The packet of a key that we say ourselves; `None` if it has none now.
+    fn next_key_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        let (config, ssrc) = (self.events?, self.ssrc?);
+        let units = |ms: u32| u64::from(ms) * u64::from(config.clock_rate) / 1000;
+        let own_key = self.own_key.as_mut()?;
+        let is_over = own_key.start.is_some()
+            && (own_key.until_ms.is_some_and(|until| own_key.lasted_ms >= until)
+                || units(own_key.lasted_ms) >= u64::from(SEGMENT));
+        if !is_over {
+            if self.waiting.len() < self.frame {
+                return None;
+            }
+            own_key.lasted_ms += (self.frame as u64 * 1000 / u64::from(self.encoder.rate())) as u32;
+        }
+        let marker = own_key.start.is_none();
+        let start = *own_key.start.get_or_insert(self.timestamp);
+        let duration = units(own_key.lasted_ms).min(SEGMENT.into()) as u16;
+        let event = TelephoneEvent { code: own_key.code, end: is_over, volume: VOLUME, duration };
+        if is_over {
+            own_key.ends -= 1;
+            if own_key.ends == 0 {
+                self.go_on_after_key();
+            }
+        } else {
+            self.waiting.drain(..self.frame);
+            self.timestamp = self.timestamp.wrapping_add(self.units(self.frame));
+            self.end_pause();
+        }
+        let octets = event.to_bytes();
+        buffer.get_mut(HEADER_LEN..HEADER_LEN + octets.len())?.copy_from_slice(&octets);
+        self.write_header(buffer, config.sent_as, marker, start, ssrc);
+        self.count(octets.len());
+        Some(HEADER_LEN + octets.len())
+    }
+
+    /// Puts the tones of a key that we say ourselves in place of the first frame that waits.
+    fn sound_key(&mut self) {
+        let Some(own_key) = &mut self.own_key else { return };
+        let Some(tones) = &mut own_key.tones else { return };
+        tones.fill(&mut self.waiting[..self.frame]);
+        own_key.lasted_ms += (self.frame as u64 * 1000 / u64::from(self.encoder.rate())) as u32;
+        if own_key.until_ms.is_some_and(|until| own_key.lasted_ms >= until) {
+            self.go_on_after_key();
+        }
+    }
+
+    fn go_on_after_key(&mut self) {
+        if let Some((key, ms)) = self.own_key.take().and_then(|own_key| own_key.next) {
+            self.press(key, ms);
+        }
+    }
+
     /// Writes the next packet that is full; its length.
     pub fn next_packet(&mut self, buffer: &mut [u8]) -> Option<usize> {
         loop {
+            if self.own_key.is_some() {
+                if self.events.is_some() {
+                    if let Some(length) = self.next_key_packet(buffer) {
+                        return Some(length);
+                    }
+                } else if self.waiting.len() >= self.frame {
+                    self.sound_key();
+                }
+            }
             let ssrc = self.ssrc.filter(|_| self.waiting.len() >= self.frame)?;
             let payload = buffer.get_mut(HEADER_LEN..)?;
             let length = self.encoder.encode(&self.waiting[..self.frame], payload);
