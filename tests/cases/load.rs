@@ -1,7 +1,7 @@
 //! `offhook load` beside SIPp: the same scenario files, every pairing of the two, give the same flow, counts, logs and
 //! exit codes as SIPp with itself.
 
-use std::{fs, process::Command, thread};
+use std::{fs, path::Path, process::Command, thread};
 
 use offhook_e2e::{
     load::{Outcome, Pair, Player, program, third_party_call},
@@ -139,6 +139,61 @@ fn sound_that_is_streamed_comes_back_and_is_judged() {
     let lonely = Pair { callee_arguments: &[], ..echoed };
     let outcome = lonely.play(Player::Ours, Player::Sipp, "u1");
     assert_eq!(outcome.codes, (Some(1), Some(0)), "nothing comes back: {outcome:?}");
+}
+
+/// A scenario of the tests with some of its text changed, in `directory`.
+fn changed(directory: &Path, name: &str, as_name: &str, changes: &[(&str, &str)]) -> &'static str {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(format!("{name}.xml"));
+    let text = fs::read_to_string(path).expect("it is there");
+    let text = changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{name} has no {from}");
+        text.replace(from, to)
+    });
+    fs::write(directory.join(format!("{as_name}.xml")), text).expect("it is written");
+    directory.join(as_name).display().to_string().leak()
+}
+
+#[test]
+fn the_sound_that_arrives_is_the_one_that_was_sent_in_every_codec() {
+    const RIGHT: &[&str] = &["streams == 1", "pattern.min > 85", "mos.min > 4", "level.min > -14"];
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let says = |name: &str, described: &str, pattern: &str| {
+        let (described, pattern) = (format!("RTP/AVP {described}"), format!("apattern,{pattern}"));
+        let changes = [("RTP/AVP 0", &*described), ("sound.raw,1,0", &*pattern)];
+        changed(directory.path(), "streams_caller", name, &changes)
+    };
+    let echo: &[&str] = &["-rtp_echo"];
+    let echoed = |caller| Pair { callee_arguments: echo, requires: RIGHT, ..Pair::new(caller, "-sn uas") };
+    let opus = "111\n      a=rtpmap:111 opus/48000/2";
+    // The same octet in every place is no sound.
+    let octets =
+        Pair { requires: &["streams == 1", "pattern.min == 100"], ..echoed(says("octets", "0", "3,-1,0")) };
+    let good = [
+        says("a_law", "8", "7,-1,8,PCMA/8000"),
+        says("g722", "9", "12,-1,9"),
+        says("opus", opus, "9,-1,111,opus/48000/2"),
+    ];
+    let changes = [
+        ("RTP/SAVP 0", "RTP/AVP 0"),
+        (
+            "      a=crypto:[cryptotag2audio] [cryptosuiteaescm128sha1322audio] inline:[cryptokeyparams2audio]\n",
+            "",
+        ),
+        ("rtp_echo=\"startaudio,0\"", "rtp_stream=\"apattern,11,-1,0\""),
+    ];
+    let other = changed(directory.path(), "secures_callee", "other", &changes);
+    let wrong = Pair { requires: &["pattern.min < 5"], ..Pair::new(says("tone", "0", "10,-1,0"), other) };
+    let right = Pair { requires: RIGHT, ..Pair::new(says("same", "0", "11,-1,0"), other) };
+    thread::scope(|scope| {
+        let echoes = good.map(|caller| (echoed(caller), Player::Sipp));
+        let more = [(octets, Player::Sipp), (wrong, Player::Ours), (right, Player::Ours)];
+        for (pair, callee) in echoes.into_iter().chain(more) {
+            scope.spawn(move || {
+                let outcome = pair.play(Player::Ours, callee, "u1");
+                assert_eq!(outcome.codes, (Some(0), Some(0)), "{pair:?} {outcome:?}");
+            });
+        }
+    });
 }
 
 #[test]

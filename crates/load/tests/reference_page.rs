@@ -270,14 +270,20 @@ const ACTIONS: &[Row] = &[
     row(
         "exec rtp_stream",
         Better,
-        "`FILE,ROUNDS,TYPE`, pause, resume; WAV files (16 bits or G.711; 8, 16, 32 or 48 kHz) become types 0, 8 and 9 (G.722), other files are payload of types 0, 8, 9, 18, 98",
+        "`FILE,ROUNDS,TYPE,NAME`, pause, resume; WAV files (8 or 16 bits, or G.711; 8, 16, 32 or 48 kHz) become PCMU, PCMA, G722 or opus (`opus/48000/2`, any type), other files are payload of types 0, 8, 9, 18, 98",
         "<exec rtp_stream=\"a.wav,-1,8\"/>",
     ),
     row(
         "exec rtp_stream=\"apattern...\"",
+        Better,
+        "`apattern,NUMBER,ROUNDS,TYPE,NAME`: 1 to 6 are SIPp's octets, 7 to 16 tones that come through other codecs, too. What comes to the call's port should say the same: `pattern.min` for --require, percent",
+        "<exec rtp_stream=\"apattern,1,-1,0\"/>",
+    ),
+    row(
+        "exec rtp_stream=\"vpattern...\"",
         Refused,
-        "received streams are judged, see --require",
-        "<exec rtp_stream=\"apattern,1,0\"/>",
+        "patterns are for audio",
+        "<exec rtp_stream=\"vpattern,1,-1,99\"/>",
     ),
     row(
         "exec play_dtmf",
@@ -387,7 +393,7 @@ const FOOT: &str = "
 | exit codes | same | 0, 1, 97, 99, 254, 255 |
 | target hosts | stricter | public addresses only with `--allow-public` |
 | verdict | ours | `--require`, `--json`, `--junit`, `--html` with charts of rate, calls at once and setup |
-| received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729); `rtp_lost`, `rtp_undecrypted`, `mos.min`, `jitter.max`, `level.min` and others for `--require` |
+| received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729, Opus); `rtp_lost`, `rtp_undecrypted`, `mos.min`, `jitter.max`, `level.min`, `pattern.min` and others for `--require` |
 | media threads | better | one per core, each with the sockets of its ports |
 | response times | better | over UDP from the kernel's note of a message's arrival, so that a busy tester is not taken for a slow callee. From 4000 messages a second on, a worker lets them gather for half a millisecond |
 | YAML form | ours | `-sf` takes it; `offhook load convert` turns one form into the other |

@@ -36,7 +36,8 @@ impl Core {
         }
         if context.plan.settings.judges_media {
             for address in described.at.into_iter().flatten() {
-                self.media(call, Command::Listen { port: address.port(), echo: false });
+                let opus = described.opus_type;
+                self.media(call, Command::Listen { port: address.port(), echo: false, opus });
             }
         }
     }
@@ -86,7 +87,8 @@ impl Core {
             MediaAction::Pause(paused) => Some(Command::Pause(*paused)),
             MediaAction::Echo(echo) => {
                 let port = self.port(context, call, Kind::Audio);
-                Some(Command::Listen { port, echo: *echo })
+                let opus = call.media.as_ref().and_then(|media| media.ours.opus_type);
+                Some(Command::Listen { port, echo: *echo, opus })
             }
             MediaAction::Keys(text) => {
                 let text = self.text_of(context, call, text);

@@ -1,69 +1,59 @@
-//! Sound to send: WAV files and raw payload, cut into packets once for all calls.
+//! Sound to send: WAV files, patterns and raw payload, cut into packets once for all calls.
 
-use offhook_codec::{G711, G722Encoder, Resampler};
+use offhook_codec::{
+    Encoder, G711, OpusWishes, Resampler, ToneGenerator, VoiceCodec, Wav, WavError, voice::PACKET_OCTETS_MAX,
+};
+
+use super::pattern::{self, Pattern};
 
 /// How a payload type is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packing {
     /// Its number in the header.
     pub payload_type: u8,
-    /// Octets of one packet.
+    /// Octets of one packet; 0 where each has its own length.
     pub bytes: usize,
     /// How much the timestamp grows from one packet to the next.
     pub ticks: u32,
     /// Time from one packet to the next.
     pub ms: u64,
     /// How samples become payload; `None`: only a file of payload can be sent.
-    pub coding: Option<Coding>,
+    pub codec: Option<VoiceCodec>,
 }
 
-/// A codec that is spoken here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Coding {
-    /// One octet for a sample at 8 kHz.
-    Law(G711),
-    /// One octet for two samples at 16 kHz.
-    G722,
-}
-
-impl Coding {
-    const fn rate(self) -> u32 {
-        match self {
-            Self::Law(_) => 8000,
-            Self::G722 => 16_000,
-        }
-    }
-
-    const fn samples_per_octet(self) -> usize {
-        match self {
-            Self::Law(_) => 1,
-            Self::G722 => 2,
-        }
-    }
-
-    fn encode(self, samples: &[i16]) -> Vec<u8> {
-        let mut octets = vec![0; samples.len() / self.samples_per_octet()];
-        match self {
-            Self::Law(law) => law.encode(samples, &mut octets),
-            Self::G722 => G722Encoder::default().encode(samples, &mut octets),
-        };
-        octets
-    }
-}
-
-/// The payload types that SIPp's `rtp_stream` knows, by number.
-const PACKINGS: [Packing; 5] = [
-    Packing { payload_type: 0, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::Law(G711::MuLaw)) },
-    Packing { payload_type: 8, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::Law(G711::ALaw)) },
-    Packing { payload_type: 9, bytes: 160, ticks: 160, ms: 20, coding: Some(Coding::G722) },
-    Packing { payload_type: 18, bytes: 20, ticks: 160, ms: 20, coding: None },
-    Packing { payload_type: 98, bytes: 50, ticks: 240, ms: 30, coding: None },
+/// The payload types that SIPp's `rtp_stream` knows, by number, and their names.
+const PACKINGS: [(&str, Packing); 5] = [
+    ("PCMU/8000", Packing::law(0, VoiceCodec::Pcmu)),
+    ("PCMA/8000", Packing::law(8, VoiceCodec::Pcma)),
+    ("G722/8000", Packing { payload_type: 9, bytes: 160, ticks: 160, ms: 20, codec: Some(VoiceCodec::G722) }),
+    ("G729/8000", Packing { payload_type: 18, bytes: 20, ticks: 160, ms: 20, codec: None }),
+    ("ILBC/8000", Packing { payload_type: 98, bytes: 50, ticks: 240, ms: 30, codec: None }),
 ];
 
+/// Opus has no number of its own: it is known by its name.
+const OPUS: &str = "opus/48000";
+
 impl Packing {
-    /// That of a payload type.
-    pub fn of(payload_type: u8) -> Option<Self> {
-        PACKINGS.into_iter().find(|packing| packing.payload_type == payload_type)
+    const fn law(payload_type: u8, codec: VoiceCodec) -> Self {
+        Self { payload_type, bytes: 160, ticks: 160, ms: 20, codec: Some(codec) }
+    }
+
+    /// That of a payload type, and of a name as `a=rtpmap` has it, which counts more.
+    pub fn of(payload_type: u8, name: Option<&str>) -> Option<Self> {
+        let Some(name) = name else {
+            return PACKINGS.iter().map(|(_, packing)| *packing).find(|one| one.payload_type == payload_type);
+        };
+        let plain = name.strip_suffix("/1").or_else(|| name.strip_suffix("/2")).unwrap_or(name);
+        if plain.eq_ignore_ascii_case(OPUS) {
+            return Some(Self { payload_type, bytes: 0, ticks: 960, ms: 20, codec: Some(VoiceCodec::Opus) });
+        }
+        let (_, packing) = PACKINGS.iter().find(|(known, _)| plain.eq_ignore_ascii_case(known))?;
+        Some(Self { payload_type, ..*packing })
+    }
+
+    /// Samples of one packet.
+    fn samples(self, codec: VoiceCodec) -> usize {
+        codec.sample_rate() as usize / 1000 * self.ms as usize
     }
 }
 
@@ -72,7 +62,11 @@ impl Packing {
 pub struct Audio {
     /// How it is packed.
     pub packing: Packing,
+    /// What it can be known again by.
+    pub pattern: Option<Pattern>,
     payload: Vec<u8>,
+    /// Where each packet ends in `payload`.
+    ends: Vec<usize>,
 }
 
 impl std::fmt::Debug for Audio {
@@ -88,102 +82,88 @@ impl Audio {
     /// # Errors
     /// What is wrong with the file.
     pub fn read(file: &[u8], packing: Packing) -> Result<Self, String> {
-        let mut payload = match wav(file)? {
-            None => file.to_vec(),
-            Some(wav) => wav.payload(packing)?,
-        };
-        if payload.is_empty() {
-            return Err("there is no sound in it".into());
+        match Wav::parse(file) {
+            Ok(wav) => Self::encode(&wav.samples(), wav.rate(), packing),
+            Err(WavError::NotWav) if file.is_empty() => Err("there is no sound in it".into()),
+            Err(WavError::NotWav) if packing.bytes == 0 => {
+                Err("Opus is made of WAV files; this is none".into())
+            }
+            Err(WavError::NotWav) => {
+                // The last packet is as long as the others.
+                let silence = match packing.codec {
+                    Some(VoiceCodec::Pcmu) => G711::MuLaw.silence(),
+                    Some(VoiceCodec::Pcma) => G711::ALaw.silence(),
+                    _ => 0,
+                };
+                let mut payload = file.to_vec();
+                payload.resize(payload.len().next_multiple_of(packing.bytes), silence);
+                Ok(Self::of_payload(payload, packing))
+            }
+            Err(error) => Err(error.to_string()),
         }
-        // The last packet is as long as the others.
-        let silence = match packing.coding {
-            Some(Coding::Law(law)) => law.silence(),
-            _ => 0,
+    }
+
+    /// A second of a pattern.
+    ///
+    /// # Errors
+    /// This payload type cannot carry it.
+    pub fn pattern(pattern: Pattern, packing: Packing) -> Result<Self, String> {
+        let packets = (1000 / packing.ms) as usize;
+        let mut audio = match pattern {
+            Pattern::Octet(_) if packing.bytes == 0 => {
+                return Err("octets are no Opus\nhint: the patterns from 7 on are tones".into());
+            }
+            Pattern::Octet(octet) => Self::of_payload(vec![octet; packets * packing.bytes], packing),
+            Pattern::Tone(hz) => {
+                let rate = packing.codec.map_or(8000, VoiceCodec::sample_rate);
+                let mut samples = vec![0; rate as usize];
+                if let Some(mut tone) = ToneGenerator::new(rate, &[(f64::from(hz), pattern::LEVEL)]) {
+                    tone.fill(&mut samples);
+                }
+                Self::encode(&samples, rate, packing)?
+            }
         };
-        payload.resize(payload.len().next_multiple_of(packing.bytes), silence);
-        Ok(Self { packing, payload })
+        audio.pattern = Some(pattern);
+        Ok(audio)
+    }
+
+    fn of_payload(payload: Vec<u8>, packing: Packing) -> Self {
+        let ends = (1..=payload.len() / packing.bytes).map(|packet| packet * packing.bytes).collect();
+        Self { packing, pattern: None, payload, ends }
+    }
+
+    fn encode(samples: &[i16], rate: u32, packing: Packing) -> Result<Self, String> {
+        let codec = packing.codec.ok_or_else(|| {
+            let number = packing.payload_type;
+            format!(
+                "WAV files go into PCMU, PCMA, G722 and opus; for type {number} give a file of raw payload"
+            )
+        })?;
+        let mut samples = resample(samples, rate, codec.sample_rate())?;
+        let length = packing.samples(codec);
+        samples.resize(samples.len().next_multiple_of(length), 0);
+        let mut encoder = Encoder::new(codec, codec.sample_rate(), OpusWishes::default())
+            .map_err(|error| error.to_string())?;
+        let (mut payload, mut ends) = (Vec::new(), Vec::new());
+        for packet in samples.chunks_exact(length) {
+            let start = payload.len();
+            payload.resize(start + PACKET_OCTETS_MAX, 0);
+            let written = encoder.encode(packet, &mut payload[start..]);
+            payload.truncate(start + written);
+            ends.push(payload.len());
+        }
+        Ok(Self { packing, pattern: None, payload, ends })
     }
 
     /// How many packets it fills.
     pub fn packets(&self) -> usize {
-        self.payload.len() / self.packing.bytes
+        self.ends.len()
     }
 
     /// The payload of one of them.
     pub fn packet(&self, index: usize) -> &[u8] {
-        let start = index * self.packing.bytes;
-        self.payload.get(start..start + self.packing.bytes).unwrap_or_default()
-    }
-}
-
-/// What a WAV file holds.
-struct Wav<'a> {
-    format: u16,
-    channels: u16,
-    rate: u32,
-    data: &'a [u8],
-}
-
-/// `None` if it is no WAV file at all.
-fn wav(file: &[u8]) -> Result<Option<Wav<'_>>, String> {
-    let Some(mut rest) = file.strip_prefix(b"RIFF").filter(|_| file.get(8..12) == Some(b"WAVE")) else {
-        return Ok(None);
-    };
-    rest = &rest[8..];
-    let mut format = None;
-    while let Some((name, length)) = rest.first_chunk::<4>().zip(rest.get(4..8)) {
-        let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
-        let body = &rest[8..rest.len().min(8 + length)];
-        match name {
-            b"fmt " if body.len() >= 16 => {
-                let short = |at: usize| u16::from_le_bytes([body[at], body[at + 1]]);
-                let rate = u32::from(short(4)) | u32::from(short(6)) << 16;
-                format = Some((short(0), short(2), rate, short(14)));
-            }
-            b"data" => {
-                let (format, channels, rate, bits) =
-                    format.ok_or("the WAV file does not say its format".to_string())?;
-                let fits = matches!((format, bits), (PCM, 16) | (ALAW | MULAW, 8));
-                if !fits || channels == 0 {
-                    return Err(format!(
-                        "WAV files of 16-bit samples or G.711 are read, not format {format} with {bits} bits"
-                    ));
-                }
-                return Ok(Some(Wav { format, channels, rate, data: body }));
-            }
-            _ => {}
-        }
-        rest = rest.get(8 + length.next_multiple_of(2)..).unwrap_or_default();
-    }
-    Err("the WAV file has no sound".into())
-}
-
-// Formats of WAV files, as Microsoft numbers them.
-const PCM: u16 = 1;
-const ALAW: u16 = 6;
-const MULAW: u16 = 7;
-
-impl Wav<'_> {
-    /// Its sound as payload of this type.
-    fn payload(&self, packing: Packing) -> Result<Vec<u8>, String> {
-        let coding = packing.coding.ok_or_else(|| {
-            let number = packing.payload_type;
-            format!("WAV files go into payload types 0, 8 and 9; for {number} give a file of raw payload")
-        })?;
-        let own = match self.format {
-            ALAW => Some(G711::ALaw),
-            MULAW => Some(G711::MuLaw),
-            _ => None,
-        };
-        let samples: Vec<i16> = match own {
-            Some(own) => self.data.iter().map(|octet| own.decode_sample(*octet)).collect(),
-            None => self.data.as_chunks::<2>().0.iter().map(|pair| i16::from_le_bytes(*pair)).collect(),
-        };
-        let mono: Vec<i16> = samples.iter().step_by(usize::from(self.channels)).copied().collect();
-        let mut samples = resample(&mono, self.rate, coding.rate())?;
-        let packet = packing.bytes * coding.samples_per_octet();
-        samples.resize(samples.len().next_multiple_of(packet), 0);
-        Ok(coding.encode(&samples))
+        let start = index.checked_sub(1).map_or(0, |before| self.ends.get(before).copied().unwrap_or(0));
+        self.ends.get(index).and_then(|end| self.payload.get(start..*end)).unwrap_or_default()
     }
 }
 
@@ -218,7 +198,7 @@ mod tests {
     }
 
     fn packing(payload_type: u8) -> Packing {
-        Packing::of(payload_type).expect("it is known")
+        Packing::of(payload_type, None).expect("it is known")
     }
 
     #[test]
@@ -230,8 +210,9 @@ mod tests {
         wanted[..2].fill(G711::MuLaw.encode_sample(1000));
         wanted[2..4].fill(G711::MuLaw.encode_sample(-1000));
         assert_eq!((audio.packets(), audio.packet(0)), (1, &wanted[..]));
-        let law = Audio::read(&wav_file(6, 2, 8000, 8, &[0xd5, 1, 0xd5, 2]), packing(8)).expect("it reads");
-        assert_eq!(law.packet(0)[..3], [0xd5, 0xd5, G711::ALaw.silence()]);
+        let law =
+            Audio::read(&wav_file(6, 2, 8000, 8, &[0xd5, 0xd5, 0x2a, 0x2a]), packing(8)).expect("it reads");
+        assert_eq!(law.packet(0)[..3], [0xd5, 0x2a, G711::ALaw.silence()]);
     }
 
     #[test]
@@ -272,7 +253,8 @@ mod tests {
             (wav_file(1, 1, 44_100, 16, &[0; 4]), packing(0), "44100"),
             (wav_file(1, 1, 8000, 24, &[0; 4]), packing(0), "24 bits"),
             (wav_file(1, 1, 8000, 16, &[0; 4]), packing(18), "raw payload"),
-            (b"RIFF....WAVE".to_vec(), packing(0), "no sound"),
+            (b"RIFF....WAVE".to_vec(), packing(0), "WAV file"),
+            (vec![7; 45], Packing::of(111, Some("opus/48000/2")).expect("it is known"), "Opus"),
             (Vec::new(), packing(0), "no sound"),
         ] {
             let said = Audio::read(&file, packing).expect_err(word);

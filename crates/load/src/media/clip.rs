@@ -79,7 +79,7 @@ fn packet(index: u64, header: (bool, u8, u32), payload: &[u8]) -> Box<[u8]> {
 
 fn tone() -> Vec<ClipPacket> {
     const PACKETS: u64 = 400;
-    let Some(packing) = Packing::of(8) else { return Vec::new() };
+    let Some(packing) = Packing::of(8, None) else { return Vec::new() };
     let sines = [(440.0, offhook_codec::Dbm0(-13.0))];
     let Some(mut generator) = offhook_codec::ToneGenerator::new(8000, &sines) else { return Vec::new() };
     let mut samples = vec![0; packing.bytes];

@@ -23,6 +23,8 @@ pub enum Command {
         port: u16,
         /// Whether packets go back.
         echo: bool,
+        /// The payload type that was described as Opus.
+        opus: Option<u8>,
     },
     /// What leaves from this port of the call's and what comes to it is encrypted from now on.
     Secure {

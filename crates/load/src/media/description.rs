@@ -42,6 +42,8 @@ pub struct Described {
     pub at: [Option<SocketAddr>; KINDS],
     /// The payload type of `telephone-event`.
     pub event_type: Option<u8>,
+    /// The payload type of Opus.
+    pub opus_type: Option<u8>,
 }
 
 /// Reads the description in `body`; `None` if there is none.
@@ -72,9 +74,12 @@ pub fn read(body: &[u8]) -> Option<Described> {
             }
         } else if let Some((number, name)) =
             line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '))
-            && name.starts_with("telephone-event/8000")
         {
-            found.event_type = number.parse().ok();
+            if name.starts_with("telephone-event/8000") {
+                found.event_type = number.parse().ok();
+            } else if name.get(..10).is_some_and(|name| name.eq_ignore_ascii_case("opus/48000")) {
+                found.opus_type = number.parse().ok();
+            }
         }
     }
     any.then_some(found)
@@ -87,13 +92,15 @@ mod tests {
     #[test]
     fn addresses_and_the_type_of_keys_are_found() {
         let text = b"v=0\r\no=- 1 1 IN IP4 10.0.0.9\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\n\
-            m=audio 4000/2 RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n\
+            m=audio 4000/2 RTP/AVP 0 101 111\r\na=rtpmap:101 telephone-event/8000\r\n\
+            a=rtpmap:111 Opus/48000/2\r\n\
             m=video 0 RTP/AVP 96\r\nm=image 4004 udptl t38\r\nc=IN IP6 ::1\r\n";
         let found = read(text).expect("there is one");
         let at = |kind: Kind| found.at[kind as usize].map(|address| address.to_string());
         assert_eq!(at(Kind::Audio).as_deref(), Some("10.0.0.1:4000"));
         assert_eq!(at(Kind::Image).as_deref(), Some("[::1]:4004"));
-        assert_eq!((at(Kind::Video), at(Kind::Text), found.event_type), (None, None, Some(101)));
+        assert_eq!((at(Kind::Video), at(Kind::Text)), (None, None));
+        assert_eq!((found.event_type, found.opus_type), (Some(101), Some(111)));
     }
 
     #[test]

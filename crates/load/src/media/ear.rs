@@ -1,21 +1,33 @@
 //! One received stream, and what is to be said of it.
 
 use offhook_base::Instant;
-use offhook_codec::{G711, LevelMeter};
+use offhook_codec::{Decoder, G711, LevelMeter, VoiceCodec};
 use offhook_rtp::{
     emodel::{self, CodecImpairment, Transmission},
     rtp::Packet,
     statistics::{StreamStatistics, Timing},
 };
 
-use super::MediaTotals;
+use super::{
+    MediaTotals,
+    pattern::{Check, Pattern},
+};
 
 /// Packets that a stream must have before it is judged: a few stray ones are no conversation.
 const PACKETS_MIN: u64 = 10;
-/// The clock of the payload types that are judged, Hz.
+/// The clock of streams whose codec is not known yet, Hz.
 const CLOCK_RATE: u32 = 8000;
 /// Samples that are looked at of one packet: 100 ms.
 const SAMPLES_MAX: usize = 800;
+
+/// What is known of streams before they come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hearing {
+    /// The payload type of Opus.
+    pub opus: Option<u8>,
+    /// What they should say.
+    pub pattern: Option<Pattern>,
+}
 
 /// A stream from one source.
 #[derive(Debug)]
@@ -24,37 +36,74 @@ pub struct Ear {
     /// How much its codec costs, once a packet has told which it is.
     codec: Option<CodecImpairment>,
     level: LevelMeter,
+    decoder: Option<Box<Decoder>>,
+    check: Option<Box<Check>>,
     last_ms: u64,
 }
 
 impl Default for Ear {
     fn default() -> Self {
         let statistics = StreamStatistics::new(CLOCK_RATE);
-        Self { statistics, codec: None, level: LevelMeter::new(), last_ms: 0 }
+        Self { statistics, codec: None, level: LevelMeter::new(), decoder: None, check: None, last_ms: 0 }
     }
 }
 
 impl Ear {
-    /// Takes a packet.
-    pub fn hear(&mut self, packet: &Packet<'_>, now: Instant) {
+    /// Takes a packet; `sound` is room for its samples.
+    pub fn hear(&mut self, packet: &Packet<'_>, now: Instant, hearing: Hearing, sound: &mut Vec<i16>) {
         self.last_ms = now.as_nanos() / 1_000_000;
         let header = packet.header();
-        let (codec, law) = match header.payload_type().as_u8() {
-            0 => (Some(CodecImpairment::G711), Some(G711::MuLaw)),
-            8 => (Some(CodecImpairment::G711), Some(G711::ALaw)),
-            9 => (Some(CodecImpairment::G722), None),
+        let payload_type = header.payload_type().as_u8();
+        let (impairment, codec) = match payload_type {
+            0 => (Some(CodecImpairment::G711), Some(VoiceCodec::Pcmu)),
+            8 => (Some(CodecImpairment::G711), Some(VoiceCodec::Pcma)),
+            9 => (Some(CodecImpairment::G722), Some(VoiceCodec::G722)),
             18 => (Some(CodecImpairment::G729), None),
+            other if hearing.opus == Some(other) => (Some(CodecImpairment::OPUS), Some(VoiceCodec::Opus)),
             _ => (None, None),
         };
         // Keys, and codecs whose clock nobody has told us, say nothing of the jitter.
-        let timing = if codec.is_some() { Timing::Sampled } else { Timing::Held };
-        self.codec = self.codec.or(codec);
-        self.statistics.handle_packet(header, packet.payload().len(), timing, now);
-        if let Some(law) = law {
-            let mut samples = [0; SAMPLES_MAX];
-            let count = law.decode(packet.payload(), &mut samples);
-            self.level.feed(&samples[..count]);
+        let timing = if impairment.is_some() { Timing::Sampled } else { Timing::Held };
+        if let Some(codec) = codec {
+            self.statistics.set_clock_rate(codec.clock_rate());
         }
+        self.codec = self.codec.or(impairment);
+        self.statistics.handle_packet(header, packet.payload().len(), timing, now);
+        let Some(codec) = codec else { return };
+        sound.clear();
+        let rate = self.decode(codec, packet.payload(), sound);
+        self.level.feed(sound);
+        if let Some(pattern) = hearing.pattern {
+            let check = self.check.take().filter(|check| check.pattern() == pattern);
+            let check = check.unwrap_or_else(|| Box::new(Check::new(pattern, rate)));
+            self.check.insert(check).hear(packet.payload(), sound);
+        }
+    }
+
+    /// What is unreadable has no samples. Returns how many a second there are.
+    fn decode(&mut self, codec: VoiceCodec, payload: &[u8], sound: &mut Vec<i16>) -> u32 {
+        let law = match codec {
+            VoiceCodec::Pcmu => Some(G711::MuLaw),
+            VoiceCodec::Pcma => Some(G711::ALaw),
+            _ => None,
+        };
+        // What a listener at a telephone could hear is enough.
+        let rate = codec.rate_beside(VoiceCodec::Pcmu);
+        match law {
+            Some(law) => {
+                sound.resize(payload.len().min(SAMPLES_MAX), 0);
+                law.decode(payload, sound);
+            }
+            None => {
+                if self.decoder.as_ref().is_none_or(|decoder| decoder.rate() != rate) {
+                    self.decoder = Decoder::new(codec, rate).ok().map(Box::new);
+                }
+                if let Some(decoder) = &mut self.decoder {
+                    let _ = decoder.decode(payload, sound);
+                }
+            }
+        }
+        rate
     }
 
     /// When its last packet came, ms.
@@ -78,6 +127,9 @@ impl Ear {
         let transmission =
             Transmission { loss: report.loss(), burst_ratio: report.burst_ratio, ..Transmission::default() };
         totals.mos.take(emodel::rate(codec, transmission).mos);
+        if let Some(check) = &self.check {
+            totals.pattern_percent.take(check.percent());
+        }
         if self.level.samples() > 0 {
             totals.level_dbm0.take(self.level.level().0);
         }
@@ -103,7 +155,8 @@ mod tests {
             let mut bytes = [0; 172];
             PacketWriter::new(header, &[0x2a; 160]).write(&mut bytes).expect("there is room");
             let packet = Packet::parse(&bytes).expect("it is RTP");
-            ear.hear(&packet, Instant::from_driver_nanos(u64::from(number) * 20_000_000));
+            let now = Instant::from_driver_nanos(u64::from(number) * 20_000_000);
+            ear.hear(&packet, now, Hearing::default(), &mut Vec::new());
         }
         let mut totals = MediaTotals::default();
         ear.add_to(&mut totals);

@@ -23,7 +23,7 @@ use offhook_rtp::{
 
 use super::{
     Command, MediaTotals, Secrets,
-    ear::Ear,
+    ear::{Ear, Hearing},
     mouth::{Mouth, Route},
 };
 use crate::call::wheel::{Entry, Wheel};
@@ -147,6 +147,7 @@ struct Port {
     /// Calls that use it; without one it is closed.
     users: u32,
     ears: BTreeMap<(SocketAddr, u32), Ear>,
+    hearing: Hearing,
     lock: Option<Box<Lock>>,
 }
 
@@ -203,6 +204,8 @@ struct Thread {
     wheel: Wheel,
     outgoing: Outgoing,
     totals: MediaTotals,
+    /// Samples of the packet that is being listened to.
+    sound: Vec<i16>,
 }
 
 /// Packets of one turn.
@@ -254,6 +257,7 @@ impl Thread {
             wheel,
             outgoing: Outgoing::default(),
             totals: MediaTotals::default(),
+            sound: Vec::new(),
         })
     }
 
@@ -325,8 +329,12 @@ impl Thread {
                 }
             }
             Command::Stream(audio, rounds, route) => {
+                let pattern = audio.pattern;
                 if let Some(talker) = self.talker(call, route.from) {
                     talker.mouth.stream(now, route, audio, rounds, random);
+                }
+                if let Some(port) = self.ports.get_mut(&route.from) {
+                    port.hearing.pattern = pattern;
                 }
             }
             Command::Press(keys, event_type, route) => {
@@ -339,11 +347,12 @@ impl Thread {
                     talker.mouth.pause(now, paused);
                 }
             }
-            Command::Listen { port, echo } => {
+            Command::Listen { port, echo, opus } => {
                 if self.talker(call, port).is_some()
                     && let Some(port) = self.ports.get_mut(&port)
                 {
                     port.echo = echo;
+                    port.hearing.opus = opus;
                 }
             }
             Command::Secure { port, secrets } => {
@@ -397,7 +406,14 @@ impl Thread {
     fn bind(&self, port: u16) -> io::Result<Port> {
         let socket = DatagramSocket::bind(SocketAddr::new(self.ip, port), false, BUFFER_BYTES)?;
         self.poll.add(socket.as_raw_fd(), u64::from(port))?;
-        Ok(Port { socket, echo: false, users: 0, ears: BTreeMap::new(), lock: None })
+        Ok(Port {
+            socket,
+            echo: false,
+            users: 0,
+            ears: BTreeMap::new(),
+            hearing: Hearing::default(),
+            lock: None,
+        })
     }
 
     fn end(&mut self, call: u64) {
@@ -458,9 +474,11 @@ impl Thread {
             return;
         }
         let number = ready.key as u16;
-        let Some(Port { socket, echo, ears, lock, .. }) = self.ports.get_mut(&number) else { return };
+        let Some(Port { socket, echo, ears, hearing, lock, .. }) = self.ports.get_mut(&number) else {
+            return;
+        };
         let now = self.clock.instant();
-        let (outgoing, totals) = (&mut self.outgoing, &mut self.totals);
+        let (outgoing, totals, sound) = (&mut self.outgoing, &mut self.totals, &mut self.sound);
         // Errors that a peer's ICMP left behind are off the socket once read.
         let _ = socket.receive(batch, &mut |bytes, from| {
             let (bytes, protector) = match lock.as_deref_mut() {
@@ -481,7 +499,7 @@ impl Thread {
             totals.received += 1;
             let key = (from, packet.header().ssrc().0);
             if ears.len() < EARS_MAX || ears.contains_key(&key) {
-                ears.entry(key).or_default().hear(&packet, now);
+                ears.entry(key).or_default().hear(&packet, now, *hearing, sound);
             }
         });
     }

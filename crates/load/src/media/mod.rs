@@ -10,6 +10,7 @@ pub mod description;
 pub mod ear;
 pub mod engine;
 pub mod mouth;
+pub mod pattern;
 mod totals;
 
 pub use command::{Command, Secrets};

@@ -31,9 +31,9 @@ const KEY_PACKETS: u16 = 5;
 const GAP_PACKETS: u8 = 3;
 /// The last packet of a key is sent so often (RFC 4733 §2.5.1.4).
 const END_PACKETS: u8 = 3;
-/// Milliseconds and clock ticks from one packet of a key to the next.
+/// Milliseconds from one packet of a key to the next, and ticks of the clock of keys, which is 8 kHz.
 const KEY_MS: u64 = 20;
-const KEY_TICKS: u32 = 160;
+const KEY_TICKS: u16 = 160;
 
 /// All that a call sends.
 #[derive(Debug, Default)]
@@ -59,6 +59,8 @@ struct Voice {
     ssrc: Ssrc,
     sequence: SequenceNumber,
     timestamp: u32,
+    /// Its clock: that of the sound.
+    ticks_per_ms: u32,
     /// When the next packet is due; while nothing is to be sent, when the last one was.
     next_ms: u64,
     /// The next packet is the first after silence.
@@ -98,6 +100,7 @@ impl Mouth {
     pub fn stream(&mut self, now_ms: u64, route: Route, audio: Arc<Audio>, rounds: Option<u32>, random: u64) {
         let voice = self.voice(now_ms, route, random);
         voice.wake(now_ms);
+        voice.ticks_per_ms = audio.packing.ticks / audio.packing.ms as u32;
         voice.stream = Some(Streaming { audio, next: 0, rounds_left: rounds, paused: false });
     }
 
@@ -128,6 +131,7 @@ impl Mouth {
             ssrc: Ssrc(random as u32),
             sequence: SequenceNumber((random >> 32) as u16),
             timestamp: (random >> 17) as u32,
+            ticks_per_ms: u32::from(KEY_TICKS) / KEY_MS as u32,
             next_ms: now_ms,
             marker: true,
             stream: None,
@@ -196,7 +200,7 @@ impl Voice {
         let silent = self.key.is_none() && self.stream.as_ref().is_none_or(|stream| stream.paused);
         let behind = now_ms.saturating_sub(self.next_ms);
         if silent || behind >= u64::from(PACKETS_PER_TURN) * KEY_MS {
-            self.timestamp = self.timestamp.wrapping_add((behind * 8) as u32);
+            self.timestamp = self.timestamp.wrapping_add((behind as u32).wrapping_mul(self.ticks_per_ms));
             self.next_ms = self.next_ms.max(now_ms);
             self.marker |= silent;
         }
@@ -213,7 +217,7 @@ impl Voice {
         if let Some(key) = self.key {
             self.key = self.press(key, send);
             self.marker |= self.key.is_none();
-            return self.pass(KEY_TICKS, KEY_MS);
+            return self.pass(KEY_MS as u32 * self.ticks_per_ms, KEY_MS);
         }
         let Some(stream) = &mut self.stream else { return };
         let (audio, index) = (Arc::clone(&stream.audio), stream.next);
@@ -226,7 +230,10 @@ impl Voice {
             }
         }
         let Packing { payload_type, ticks, ms, .. } = audio.packing;
-        self.write(payload_type, self.timestamp, audio.packet(index), send);
+        // Opus has nothing to say of some silences.
+        if !audio.packet(index).is_empty() {
+            self.write(payload_type, self.timestamp, audio.packet(index), send);
+        }
         self.pass(ticks, ms);
     }
 
@@ -243,8 +250,7 @@ impl Voice {
         }
         key.packets += 1;
         let end = key.packets == KEY_PACKETS;
-        let event =
-            TelephoneEvent { code: key.code, end, volume: 10, duration: key.packets * KEY_TICKS as u16 };
+        let event = TelephoneEvent { code: key.code, end, volume: 10, duration: key.packets * KEY_TICKS };
         for _ in 0..if end { END_PACKETS } else { 1 } {
             self.write(self.event_type, key.started, &event.to_bytes(), send);
         }
@@ -273,8 +279,8 @@ impl Voice {
     }
 }
 
-/// The longest packet of our own making, octets: 12 of header and 160 of payload, and some room.
-const PACKET_BYTES_MAX: usize = 256;
+/// The longest packet of our own making, octets: 12 of header and the longest payload of Opus.
+const PACKET_BYTES_MAX: usize = 12 + offhook_codec::voice::PACKET_OCTETS_MAX;
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +313,7 @@ mod tests {
     }
 
     fn audio(packets: usize) -> Arc<Audio> {
-        let packing = Packing::of(0).expect("it is known");
+        let packing = Packing::of(0, None).expect("it is known");
         Arc::new(Audio::read(&vec![1; packets * 160], packing).expect("it reads"))
     }
 

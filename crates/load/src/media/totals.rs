@@ -79,6 +79,8 @@ pub struct MediaTotals {
     pub mos: Spread,
     /// The mean level of each stream, dBm0.
     pub level_dbm0: Spread,
+    /// How much of each stream that should say a pattern did say it, percent.
+    pub pattern_percent: Spread,
 }
 
 impl MediaTotals {
@@ -98,6 +100,7 @@ impl MediaTotals {
         self.jitter_ms.merge(&other.jitter_ms);
         self.mos.merge(&other.mos);
         self.level_dbm0.merge(&other.level_dbm0);
+        self.pattern_percent.merge(&other.pattern_percent);
     }
 
     /// Share of expected packets that never came, percent.

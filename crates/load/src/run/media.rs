@@ -57,7 +57,7 @@ pub fn start(options: &Options, settings: &Settings, clock: Clock) -> Result<Eng
         .map_err(|error| Refusal::fatal(format!("cannot start the media threads: {error}")))?;
     if options.rtp_echo {
         for port in [settings.media_port, settings.media_port.saturating_add(VIDEO_OFFSET)] {
-            engine.command(NO_CALL, Command::Listen { port, echo: true });
+            engine.command(NO_CALL, Command::Listen { port, echo: true, opus: None });
         }
     }
     Ok(engine)

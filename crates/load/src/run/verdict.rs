@@ -47,11 +47,14 @@ pub const METRICS: &[&str] = &[
     "level.min",
     "level.mean",
     "level.max",
+    "pattern.min",
+    "pattern.mean",
 ];
 
 /// Whether a threshold asks about received media.
 pub fn is_about_media(text: &str) -> bool {
-    const WORDS: [&str; 7] = ["rtp_received", "rtp_lo", "rtp_un", "streams", "mos.", "jitter.", "level."];
+    const WORDS: [&str; 8] =
+        ["rtp_received", "rtp_lo", "rtp_un", "streams", "mos.", "jitter.", "level.", "pattern."];
     WORDS.iter().any(|word| text.trim_start().starts_with(word))
 }
 
@@ -153,6 +156,8 @@ fn metric(name: &str, scenario: &Scenario, stats: &Stats, seconds: f64) -> f64 {
         "level.min" => media.level_dbm0.min(),
         "level.mean" => media.level_dbm0.mean(),
         "level.max" => media.level_dbm0.max(),
+        "pattern.min" => media.pattern_percent.min(),
+        "pattern.mean" => media.pattern_percent.mean(),
         _ => {
             let Some((what, part)) = name.rsplit_once('.') else { return 0.0 };
             let times = match what {
@@ -271,6 +276,7 @@ fn media_json(media: &MediaTotals) -> String {
     parts.push(spread("mos", &media.mos));
     parts.push(spread("jitter_ms", &media.jitter_ms));
     parts.push(spread("level_dbm0", &media.level_dbm0));
+    parts.push(spread("pattern_percent", &media.pattern_percent));
     parts.join(", ")
 }
 

@@ -13,6 +13,7 @@ use crate::media::{
     audio::{Audio, Packing},
     clip::Clip,
     description::Kind,
+    pattern::Pattern,
 };
 
 /// Attributes that play a capture.
@@ -62,7 +63,7 @@ fn clip(attribute: &Attribute, names: &Names<'_>) -> Result<Clip, Fault> {
     }
 }
 
-/// `FILE[,LOOPS[,PAYLOAD TYPE[,NAME]]]`, `pause`, `resume`.
+/// `FILE[,ROUNDS[,PAYLOAD TYPE[,NAME]]]`, `apattern,NUMBER[,ROUNDS[,PAYLOAD TYPE[,NAME]]]`, `pause`, `resume`.
 fn stream(attribute: &Attribute, names: &Names<'_>) -> Result<MediaAction, Fault> {
     let mut parts = attribute.value.split(',').map(str::trim);
     let name = match parts.next().unwrap_or_default() {
@@ -71,9 +72,9 @@ fn stream(attribute: &Attribute, names: &Names<'_>) -> Result<MediaAction, Fault
         "" => return Err(Fault::new(attribute.place, "rtp_stream names no file")),
         name => name,
     };
-    if name.starts_with("apattern") || name.starts_with("vpattern") {
-        let fault = Fault::new(attribute.place, "unsupported: rtp_stream of a pattern");
-        return Err(fault.hint("stream a file; the score of what comes back tells whether it came whole"));
+    if name.starts_with("vpattern") {
+        let fault = Fault::new(attribute.place, "unsupported: rtp_stream of a video pattern");
+        return Err(fault.hint("apattern is one for audio"));
     }
     let number = |text: Option<&str>, what: &str, default: i64| match text.filter(|text| !text.is_empty()) {
         None => Ok(default),
@@ -81,15 +82,32 @@ fn stream(attribute: &Attribute, names: &Names<'_>) -> Result<MediaAction, Fault
             .parse::<i64>()
             .map_err(|_| Fault::new(attribute.place, format!("`{text}` is no {what} of rtp_stream"))),
     };
-    let rounds = number(parts.next(), "number of rounds", 1)?;
+    let pattern = match name {
+        "apattern" => {
+            let found = number(parts.next(), "number of a pattern", 1)?;
+            let pattern = u8::try_from(found).ok().and_then(Pattern::of);
+            Some(pattern.ok_or_else(|| {
+                Fault::new(attribute.place, format!("there is no pattern {found}"))
+                    .hint("1 to 6 are SIPp's octets, 7 to 16 tones that come through other codecs, too")
+            })?)
+        }
+        _ => None,
+    };
+    let rounds = number(parts.next(), "number of rounds", if pattern.is_some() { -1 } else { 1 })?;
     let payload_type = number(parts.next(), "payload type", i64::from(names.known.rtp_payload))?;
-    let packing = u8::try_from(payload_type).ok().and_then(Packing::of).ok_or_else(|| {
-        Fault::new(attribute.place, format!("payload type {payload_type} cannot be streamed"))
-            .hint("0 PCMU, 8 PCMA, 9 G722, 18 G729, 98 iLBC")
+    let codec = parts.next().filter(|codec| !codec.is_empty());
+    let known = u8::try_from(payload_type).ok().filter(|number| *number < 128);
+    let packing = known.and_then(|number| Packing::of(number, codec)).ok_or_else(|| {
+        let codec = codec.map_or_else(String::new, |codec| format!(" as {codec}"));
+        Fault::new(attribute.place, format!("payload type {payload_type} cannot be streamed{codec}"))
+            .hint("0 PCMU/8000, 8 PCMA/8000, 9 G722/8000, 18 G729/8000, 98 iLBC/8000, or any with opus/48000")
     })?;
-    let content = file(attribute, name, names)?;
-    let audio = Audio::read(&content, packing)
-        .map_err(|why| Fault::new(attribute.place, format!("{name} cannot be streamed: {why}")))?;
+    let audio = match pattern {
+        Some(pattern) => Audio::pattern(pattern, packing),
+        None => Audio::read(&file(attribute, name, names)?, packing),
+    };
+    let audio =
+        audio.map_err(|why| Fault::new(attribute.place, format!("{name} cannot be streamed: {why}")))?;
     // SIPp's -1 is for ever.
     let rounds = u32::try_from(rounds).ok();
     Ok(MediaAction::Stream(Arc::new(audio), rounds.map(|rounds| rounds.max(1))))

@@ -170,6 +170,9 @@ pub fn statistics(scenario: &Scenario, before: &Stats, stats: &Stats, situation:
         let score = format!("{:.2} / {:.2}", media.mos.min(), media.mos.mean());
         line("  MOS least / mean", String::new(), score);
         line("  Jitter most", String::new(), format!("{:.1} ms", media.jitter_ms.max()));
+        if media.pattern_percent.count() > 0 {
+            line("  Pattern least", String::new(), format!("{:.1} %", media.pattern_percent.min()));
+        }
     }
     for ((name, count), earlier) in scenario.counters.iter().zip(&stats.generic).zip(&before.generic) {
         line(&format!("Counter {name}"), (count - earlier).to_string(), count.to_string());
