@@ -7,7 +7,7 @@ use std::{
 
 use offhook_e2e::{
     Node, NodeOptions,
-    netns::{BpfDirectory, Network},
+    netns::{BpfDirectory, Ear, Network},
     sipp::{Sipp, SippRun},
     wait,
 };
@@ -15,6 +15,9 @@ use serde_json::Value;
 
 const IN_USER_SPACE: &str = "media goes through user space";
 const STREAMS: &str = "offhook_media_kernel_streams";
+
+/// How long the caller talks: the process changes amid it.
+const TALK_MS: u32 = 9000;
 
 /// A node between the networks of two phones.
 struct Stage {
@@ -85,28 +88,53 @@ fn the_kernel_carries_an_established_call_and_the_record_counts_it_all() {
     assert!(node.process().wait(wait::PATIENCE).is_some_and(|status| status.success()), "{}", node.log());
 }
 
-/// Goal: phones do not notice that the node is killed. Method: sound passes while it is down; afterwards it is counted as if
-/// nothing had been.
-#[test]
-fn sound_flows_on_while_the_node_is_down_and_the_call_goes_on_after_it() {
+/// Goal: phones do not notice that the node's process is gone or another. Method: what comes to each phone is captured; from the
+/// first packet to the last not one is missing, and the record is that of one undisturbed call.
+fn sound_never_stops(change: impl FnOnce(&mut Stage)) {
     let Some(mut stage) = Stage::set() else { return };
-    let (mut calling, mut callee) = stage.call(9000);
-    stage.node.process().kill();
-    for phone in [&stage.left, &stage.right] {
-        let before = phone.sent();
-        wait::until("half a second of sound passes the dead node", || {
-            (phone.sent() > before + 25).then_some(())
-        });
-    }
-    stage.node.start_again();
+    let [left, right] = [&stage.left, &stage.right].map(|network| Ear::open(network, stage.node.directory()));
+    let (mut calling, mut callee) = stage.call(TALK_MS);
+    change(&mut stage);
     stage.node.wait_for_metric(STREAMS, 1.0);
     calling.succeeds();
     callee.succeeds();
     let record = stage.node.record();
+    for (phone, ear) in [("caller", left), ("callee", right)] {
+        let (came, missing) = ear.close();
+        assert!(came > 400 && missing == 0, "the {phone} misses {missing} packets beside {came}: {record:#}");
+    }
     for leg in [0, 1] {
         let received = packets(&record, leg, "packets_received");
         assert!(packets(&record, leg, "packets_lost") == 0 && received > 400, "nine seconds: {record:#}");
     }
+    assert_eq!((&record["cause"], &record["ended_by"]), (&"hung_up".into(), &"caller".into()), "{record:#}");
+    let talked = record["talk_ms"].as_i64().unwrap_or_default();
+    assert!(talked >= i64::from(TALK_MS) - 100, "{record:#}");
+    stage.node.wait_for_metric("offhook_calls", 0.0);
+}
+
+#[test]
+fn sound_flows_on_while_the_node_is_down_and_the_call_goes_on_after_it() {
+    sound_never_stops(|stage| {
+        stage.node.process().kill();
+        for phone in [&stage.left, &stage.right] {
+            let before = phone.sent();
+            wait::until("half a second of sound passes the dead node", || {
+                (phone.sent() > before + 25).then_some(())
+            });
+        }
+        stage.node.start_again();
+    });
+}
+
+#[test]
+fn sound_flows_on_while_a_new_process_takes_over() {
+    sound_never_stops(|stage| stage.node.take_over());
+}
+
+#[test]
+fn sound_flows_on_through_an_upgrade() {
+    sound_never_stops(|stage| assert_eq!(stage.node.upgrade(), ("A new process serves.\n".into(), true)));
 }
 
 #[test]

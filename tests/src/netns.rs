@@ -1,14 +1,17 @@
 //! A network for one phone: a namespace, joined to this one by a veth pair. Needs root, and is gone with the value.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr},
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
 use tempfile::TempDir;
+
+use crate::process::Running;
 
 /// The networks lie in 198.18.0.0/15, which RFC 2544 keeps for tests, four addresses each.
 const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 0]);
@@ -74,6 +77,57 @@ impl Drop for Network {
         // The pair goes with it.
         let _ = ip(&["netns", "del", &self.name]);
     }
+}
+
+/// What a phone hears: the RTP that comes to it from the node, captured in its network.
+#[derive(Debug)]
+pub struct Ear {
+    dumpcap: Running,
+    file: PathBuf,
+    node: IpAddr,
+}
+
+impl Ear {
+    /// Listens to the phone of `network` from now on; files go to `directory`.
+    pub fn open(network: &Network, directory: &Path) -> Self {
+        let file = directory.join(format!("{}.pcapng", network.namespace()));
+        let mut command = command(network.namespace(), "dumpcap");
+        command
+            .args(["-i", "phone", "-q", "-f", &format!("udp and src host {}", network.node()), "-w"])
+            .arg(&file);
+        let mut dumpcap = Running::start(&format!("dumpcap-{}", network.namespace()), command, directory);
+        dumpcap.wait_for_output("File:");
+        Self { dumpcap, file, node: network.node() }
+    }
+
+    /// How many packets of sound came, and how many are missing between the first and the last of each source.
+    pub fn close(mut self) -> (usize, usize) {
+        self.dumpcap.terminate();
+        let mut tshark = Command::new("tshark");
+        tshark.arg("-r").arg(&self.file).args(["-o", "rtp.heuristic_rtp:TRUE", "-T", "fields"]);
+        tshark.args(["-Y", &format!("rtp and ip.src == {}", self.node), "-e", "rtp.ssrc", "-e", "rtp.seq"]);
+        let said = tshark.output().expect("tshark is installed");
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let mut sources: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+        for line in String::from_utf8_lossy(&said.stdout).lines() {
+            let (source, number) = line.split_once('\t').expect("two fields");
+            sources.entry(source.into()).or_default().insert(number.parse().expect("a sequence number"));
+        }
+        let came = sources.values().map(BTreeSet::len).sum();
+        (came, sources.values().map(missing).sum())
+    }
+}
+
+/// Numbers that are missing in one run of them, which may go round.
+fn missing(numbers: &BTreeSet<u16>) -> usize {
+    let next = numbers.iter().skip(1).chain(numbers.first());
+    let gaps = numbers
+        .iter()
+        .zip(next)
+        .map(|(number, next)| usize::from(next.wrapping_sub(*number).wrapping_sub(1)));
+    // The largest gap is what lies outside of the run.
+    let (sum, largest) = gaps.fold((0, 0), |(sum, largest), gap| (sum + gap, gap.max(largest)));
+    sum - largest
 }
 
 /// A BPF file system of its own.

@@ -150,8 +150,18 @@ impl Node {
             delayed: Arc::clone(&delayed),
         });
         let worker_ended = Arc::new(Notify::new());
-        let worker =
-            Worker { io, exchange, media, asker, facts, calls, taps: Vec::new(), directory, pause: None };
+        let worker = Worker {
+            io,
+            exchange,
+            media,
+            asker,
+            facts,
+            calls,
+            taps: Vec::new(),
+            directory,
+            pause: None,
+            for_streams: Vec::new(),
+        };
         let worker = start_worker(worker, EndNotice(Arc::clone(&worker_ended)))?;
         let stop_server = Arc::new(Notify::new());
         let api = api(config, Arc::clone(&control), store.clone(), streams.clone(), websocket);

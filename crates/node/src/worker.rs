@@ -8,11 +8,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use offhook_base::Moment;
 use offhook_edge::Episode;
 use offhook_media::MediaHandle;
 use offhook_net::{NetEvent, WorkerIo, stream::PeerIdentity};
-use offhook_sip::transaction::TransmitToken;
+use offhook_sip::{
+    transaction::TransmitToken,
+    transport::{Destination, Transport},
+};
 use offhook_switch::{
     directory::Directory,
     exchange::{Answer, Exchange, Gauges, Input, Output},
@@ -100,6 +104,8 @@ pub struct Worker {
     pub directory: Arc<Directory>,
     /// A pause that begins with the next turn.
     pub pause: Option<Pause>,
+    /// What is to be sent over streams, until the turn's calls are kept.
+    pub for_streams: Vec<(Destination, Bytes, TransmitToken)>,
 }
 
 impl Worker {
@@ -235,7 +241,8 @@ impl Worker {
         true
     }
 
-    /// Carries out what the exchange wants; the next deadline.
+    /// Carries out what the exchange wants; the next deadline. Messages leave only when the calls they speak of are kept: nobody
+    /// hears of what a crash would undo.
     fn drain(&mut self) -> Option<offhook_base::Instant> {
         loop {
             match self.exchange.poll_output() {
@@ -245,7 +252,12 @@ impl Worker {
                         let account = self.account_of(&bytes);
                         self.tap(&Seen { account, ..Seen::sent(&to, &bytes, at) });
                     }
-                    self.io.transmit(&to, bytes, token.to_bits());
+                    // Datagrams wait for the end of the turn by themselves.
+                    if to.transport() == Transport::Udp {
+                        self.io.transmit(&to, bytes, token.to_bits());
+                    } else {
+                        self.for_streams.push((to, bytes, token));
+                    }
                 }
                 Output::Media(command) => self.media.send(command),
                 Output::Ask(ask) => {
@@ -255,10 +267,14 @@ impl Worker {
                     }
                 }
                 Output::Fact(fact) => self.facts.take(fact),
-                // Before what was sent leaves at the next turn: nobody hears of what a crash would undo.
                 Output::Keep { call, form } => self.calls.keep(call, &form),
                 Output::Forget { call } => self.calls.forget(call),
-                Output::Timeout(deadline) => return deadline,
+                Output::Timeout(deadline) => {
+                    for (to, bytes, token) in self.for_streams.drain(..) {
+                        self.io.transmit(&to, bytes, token.to_bits());
+                    }
+                    return deadline;
+                }
             }
         }
     }

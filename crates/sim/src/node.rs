@@ -58,6 +58,8 @@ pub struct NodeState {
     pub open: BTreeSet<CallId>,
     /// The kept forms of calls.
     pub kept: BTreeMap<CallId, KeptSlot>,
+    /// Calls begun in the turn that is on: nobody has heard of them yet.
+    begun: Vec<CallId>,
     /// All calls ever begun.
     pub started: BTreeSet<CallId>,
     /// Lines that are not idle, by the latest fact.
@@ -90,10 +92,15 @@ impl Node {
             self.next_port = running.engine.next_port();
         }
         self.last_alive = now.utc;
-        let NodeState { open, kept, waiting, violations, .. } = &mut self.state;
+        let NodeState { open, kept, waiting, begun, started, violations, .. } = &mut self.state;
         // What the record writer had not written yet is gone with it.
         for record in waiting.drain(..) {
             open.insert(record.id);
+        }
+        // As if there had been nothing: their callers call again.
+        for call in begun.drain(..).filter(|call| !kept.contains_key(call)) {
+            open.remove(&call);
+            started.remove(&call);
         }
         for call in open.iter().filter(|call| !kept.contains_key(call)) {
             violations.push(format!("call {call} has nothing to go on with"));
@@ -111,6 +118,7 @@ impl NodeState {
                     self.violations.push(format!("call {call} started twice"));
                 }
                 self.open.insert(*call);
+                self.begun.push(*call);
             }
             What::CallEnded(record) => {
                 self.end(record);
@@ -145,6 +153,11 @@ impl NodeState {
         }
         self.check(record);
         self.waiting.push(Arc::clone(record));
+    }
+
+    /// The turn has left everything as it shall be found by the next life.
+    pub fn settled(&mut self) {
+        self.begun.clear();
     }
 
     /// The record writer has written what it had.

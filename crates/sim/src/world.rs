@@ -1,5 +1,7 @@
 //! The world: its clock, its events, and everything in it.
 
+mod driver;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -12,20 +14,19 @@ use bytes::Bytes;
 use offhook_base::{Instant, Moment, Random, UtcMillis};
 use offhook_sip::{
     transaction::TransmitToken,
-    transport::{ConnectionId, Destination, Flow, Listener, ListenerId, Transport},
+    transport::{ConnectionId, Flow, ListenerId, Transport},
 };
 use offhook_switch::{
     directory::{Directory, Line},
-    exchange::{Answer, Ask, Exchange, ExchangeConfig, Gauges, Hop, Input, Output, Resumed},
-    media::{MediaCommand, MediaEvent},
-    settings::Settings,
+    exchange::{Answer, Exchange, Gauges, Input},
+    media::MediaEvent,
 };
 
 use crate::{
     ladder::label,
-    media::{Engine, PORT_FIRST, SoundPacket},
+    media::{PORT_FIRST, SoundPacket},
     network::{Faults, Loss, PhoneId},
-    node::{Node, NodeState, Running},
+    node::{Node, NodeState},
     phone::{Habits, Phone, Sent, Setup},
     setup::{DOMAIN, NODE, WorldConfig, address_of},
 };
@@ -59,6 +60,8 @@ enum Event {
     Media { life: u32, event: MediaEvent },
     Answer { life: u32, answer: Answer },
     WriteRecords { life: u32 },
+    StartNode,
+    TurnOfNode { life: u32 },
     WakeNode,
     WakePhone(PhoneId),
     LookForSilence,
@@ -111,6 +114,15 @@ pub struct World {
     /// Counts the node's lives: answers meant for an earlier one are lost.
     life: u32,
     node_wakes_at: Option<Instant>,
+    /// How long messages gather at most before the node takes them all in one turn, as its driver does under load. Zero: each
+    /// has a turn of its own.
+    pub turn_max: Duration,
+    /// When the node died so far.
+    pub node_died_at: Vec<Instant>,
+    /// What was read for the next turn: it dies with the process.
+    inbox: Vec<Input>,
+    /// After how many more steps of its driver the node dies, and how long it is down then.
+    dies: Option<(usize, Duration)>,
     phones: Vec<Phone>,
     /// What a NAT shows of each phone.
     outside: Vec<SocketAddr>,
@@ -149,6 +161,10 @@ impl World {
             },
             life: 0,
             node_wakes_at: None,
+            turn_max: Duration::ZERO,
+            node_died_at: Vec::new(),
+            inbox: Vec::new(),
+            dies: None,
             phones: Vec::new(),
             outside: Vec::new(),
             by_ip: BTreeMap::new(),
@@ -165,41 +181,6 @@ impl World {
         world.start_node();
         world.schedule(world.now + SILENCE_CHECK, Event::LookForSilence);
         world
-    }
-
-    /// Starts the node, with the registrations, records and calls of its earlier life.
-    pub fn start_node(&mut self) -> Resumed {
-        let WorldConfig { directory, settings, registrar, limits, .. } = self.config.clone();
-        let listeners = [false, true].map(|tcp| {
-            let (id, transport) = listener_of(tcp);
-            Listener { id, transport, bound: NODE, advertised: None }
-        });
-        let silence = settings.silence;
-        let settings = Settings { listeners: listeners.to_vec(), ..settings };
-        let config = ExchangeConfig {
-            settings,
-            registrar,
-            limits,
-            directory: Arc::new(directory),
-            secret: [7; 32],
-            random: self.random.fork(),
-        };
-        self.life += 1;
-        let now = self.moment();
-        let mut engine = Engine::new(NODE.ip(), silence, self.node.next_port);
-        engine.refuse_opens = std::mem::take(&mut self.refuse_at_start);
-        let resumed = self.node.start(config, engine, now);
-        self.drain_node();
-        resumed
-    }
-
-    /// The node dies: calls, transactions and ports are gone, facts stay.
-    pub fn crash_node(&mut self) {
-        self.node.crash(self.moment());
-        for index in 0..self.streams.len() {
-            self.streams[index].id = self.next_connection();
-        }
-        self.node_wakes_at = None;
     }
 
     /// A phone of `line` is switched on.
@@ -320,26 +301,6 @@ impl World {
         true
     }
 
-    /// Something happens to the node from outside.
-    pub fn tell_node(&mut self, input: Input) {
-        let now = self.moment();
-        if let Some(node) = &mut self.node.running {
-            node.exchange.handle(input, now);
-        }
-        self.drain_node();
-    }
-
-    /// The node's driver finds that messages waited for so long, in every turn of the next `secs` seconds.
-    pub fn be_late(&mut self, waited: std::time::Duration, secs: u64) {
-        for _ in 0..secs * 10 {
-            let now = self.now;
-            if let Some(node) = &mut self.node.running {
-                node.exchange.observe_load(waited, now);
-            }
-            self.run_for(std::time::Duration::from_millis(100));
-        }
-    }
-
     /// A datagram reaches the node from anywhere.
     pub fn inject(&mut self, from: SocketAddr, bytes: Bytes) {
         self.schedule(self.now, Event::ToNode { from, connection: None, bytes });
@@ -437,10 +398,10 @@ impl World {
                 }
                 let (listener, transport) = listener_of(connection.is_some());
                 let flow = Flow { listener, transport, local: NODE, remote: from, connection };
-                self.tell_node(Input::Received { flow, bytes });
+                self.reach_node(Input::Received { flow, bytes });
             }
             Event::ToPhone { at, connection, bytes } => self.deliver(at, connection, bytes),
-            Event::Closed(connection) => self.tell_node(Input::ConnectionClosed(connection)),
+            Event::Closed(connection) => self.reach_node(Input::ConnectionClosed(connection)),
             Event::PushedAwake(id) => {
                 if !self.phones[id.0].is_alive() {
                     let address = self.outside[id.0];
@@ -449,16 +410,26 @@ impl World {
             }
             Event::NotSent { life, token } => {
                 if life == self.life {
-                    self.tell_node(Input::TransmitFailed(token));
+                    self.reach_node(Input::TransmitFailed(token));
                 }
             }
             Event::Sound { from, to, sound } => self.carry_sound(from, to, sound),
-            Event::Media { life, event } if life == self.life => self.tell_node(Input::Media(event)),
-            Event::Answer { life, answer } if life == self.life => self.tell_node(Input::Answer(answer)),
+            Event::Media { life, event } if life == self.life => self.reach_node(Input::Media(event)),
+            Event::Answer { life, answer } if life == self.life => self.reach_node(Input::Answer(answer)),
             Event::Media { .. } | Event::Answer { .. } => {}
             Event::WriteRecords { life } => {
                 if life == self.life {
                     self.node.state.write_records();
+                }
+            }
+            Event::StartNode => {
+                if !self.is_node_up() {
+                    self.start_node();
+                }
+            }
+            Event::TurnOfNode { life } => {
+                if life == self.life {
+                    self.take_turn();
                 }
             }
             Event::WakeNode => {
@@ -479,7 +450,7 @@ impl World {
                 let events =
                     self.node.running.as_mut().map_or(Vec::new(), |node| node.engine.find_silence(now));
                 for event in events {
-                    self.tell_node(Input::Media(event));
+                    self.reach_node(Input::Media(event));
                 }
                 self.schedule(now + SILENCE_CHECK, Event::LookForSilence);
             }
@@ -570,100 +541,6 @@ impl World {
         }
         let label = label(bytes);
         self.losses.iter_mut().any(|loss| loss.takes(phone, to_node, &label))
-    }
-
-    /// Does what the node wants done, until it wants nothing more.
-    fn drain_node(&mut self) {
-        loop {
-            let Some(Running { exchange, .. }) = &mut self.node.running else { return };
-            match exchange.poll_output() {
-                Output::Transmit { to, bytes, token } => self.transmit(to, bytes, token),
-                Output::Media(command) => self.command_engine(command),
-                Output::Ask(ask) => self.answer(ask),
-                Output::Fact(fact) => {
-                    let waits = !self.node.state.waiting.is_empty();
-                    self.node.state.take(fact);
-                    if !waits && !self.node.state.waiting.is_empty() {
-                        let delay = Duration::from_micros(self.random.below(WRITE_DELAY_MICROS_MAX));
-                        self.schedule(self.now + delay, Event::WriteRecords { life: self.life });
-                    }
-                }
-                Output::Keep { call, form } => self.node.state.keep(call, form),
-                Output::Forget { call } => self.node.state.forget(call),
-                Output::Timeout(at) => {
-                    if let Some(at) = at
-                        && self.node_wakes_at.is_none_or(|wakes_at| at < wakes_at)
-                    {
-                        let at = at.max(self.now);
-                        self.node_wakes_at = Some(at);
-                        self.schedule(at, Event::WakeNode);
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn transmit(&mut self, to: Destination, bytes: Bytes, token: TransmitToken) {
-        let at = to.remote();
-        let phone = self.by_ip.get(&at.ip()).copied();
-        if phone.is_some_and(|phone| self.is_lost(phone, false, &bytes)) {
-            return;
-        }
-        if to.transport() == Transport::Udp {
-            for delay in self.faults.arrivals(&mut self.random) {
-                let event = Event::ToPhone { at, connection: None, bytes: bytes.clone() };
-                self.schedule(self.now + delay, event);
-            }
-            return;
-        }
-        // A phone takes no connections: there is the one it has opened, or none.
-        let open = phone.filter(|phone| match to {
-            Destination::Flow(flow) => flow.connection == Some(self.streams[phone.0].id),
-            Destination::Address { remote, .. } => remote == self.outside[phone.0],
-        });
-        let Some(phone) = open.filter(|phone| self.phones[phone.0].habits.tcp) else {
-            return self.schedule(self.now + HELPER_DELAY, Event::NotSent { life: self.life, token });
-        };
-        let delay = self.faults.delay(&mut self.random);
-        let stream = &mut self.streams[phone.0];
-        stream.to_phone = stream.to_phone.max(self.now + delay);
-        let (arrives, connection) = (stream.to_phone, Some(stream.id));
-        self.schedule(arrives, Event::ToPhone { at, connection, bytes });
-    }
-
-    fn command_engine(&mut self, command: MediaCommand) {
-        let now = self.now;
-        let Some(node) = &mut self.node.running else { return };
-        let event = node.engine.command(command, now);
-        if let Some(event) = event.filter(|_| !self.helpers_mute) {
-            self.schedule(now + HELPER_DELAY, Event::Media { life: self.life, event });
-        }
-    }
-
-    fn answer(&mut self, ask: Ask) {
-        if self.helpers_mute {
-            return;
-        }
-        let answer = match ask {
-            Ask::Locate { id, host, port, .. } => {
-                let (listener, transport) = listener_of(false);
-                let literal = host.parse().ok().map(|ip| vec![SocketAddr::new(ip, port.unwrap_or(5060))]);
-                let addresses = literal.or_else(|| self.names.get(&*host).cloned()).unwrap_or_default();
-                let hop = |remote: SocketAddr| Hop { transport, remote, local: NODE.ip(), listener };
-                Answer::Located { id, hops: addresses.into_iter().map(hop).collect() }
-            }
-            Ask::Wake { id, prid, .. } => {
-                // The phone's number stands for the token of its push service.
-                let phone = prid.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-                let phone = phone.filter(|index| *index < self.phones.len()).map(PhoneId);
-                if let Some(phone) = phone {
-                    self.schedule(self.now + PUSH_DELAY, Event::PushedAwake(phone));
-                }
-                Answer::Woken { id, accepted: phone.is_some() }
-            }
-        };
-        self.schedule(self.now + HELPER_DELAY, Event::Answer { life: self.life, answer });
     }
 }
 

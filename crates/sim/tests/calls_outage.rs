@@ -244,3 +244,82 @@ fn ports_that_are_somebody_elses_now_end_the_call() {
     assert_settled(&mut world);
     assert_ended(&world, EndedBy::Node, EndCause::Outage, 503, 41);
 }
+
+/// Unacknowledged for 64*T1 it would hang up (RFC 3261 §13.3.1.4).
+#[test]
+fn an_answer_to_an_offer_of_the_dead_process_is_acknowledged() {
+    let (mut world, anna, bert) = talking(Habits::default(), Habits::default());
+    world.lose(bert, true, "200 INVITE", 0, 1);
+    world.act(anna, |phone, now| phone.hold(0, true, now));
+    world.run_for(Duration::from_millis(100));
+    outage(&mut world, 300);
+    world.run_secs(40);
+    assert!(world.phone(bert).is_talking(), "{:?}", world.phone(bert).ladder_text());
+    world.act(anna, |phone, now| phone.hang_up(0, now));
+    assert_settled(&mut world);
+    assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
+}
+
+/// The ACK holds the answer then: of the caller it is to come still, or it came and our ACK was lost.
+#[test]
+fn a_late_offer_is_answered_after_it() {
+    for caller_was_heard in [false, true] {
+        let late = Habits { late_offer: true, ..Habits::default() };
+        let (mut world, anna, bert) = pair(late, Habits::default());
+        if caller_was_heard {
+            world.lose(bert, false, "ACK", 0, 1);
+        } else {
+            // The first ACK is that of the challenge.
+            world.lose(anna, true, "ACK", 1, 1);
+        }
+        world.act(anna, |phone, now| phone.call("102", now));
+        assert!(world.run_until(Duration::from_secs(5), |world| world.phone(anna).is_talking()));
+        world.run_for(Duration::from_millis(50));
+        outage(&mut world, 300);
+        world.run_secs(10);
+        assert_heard(&mut world, [anna, bert]);
+        world.act(anna, |phone, now| phone.hang_up(0, now));
+        assert_settled(&mut world);
+        assert_ended(&world, EndedBy::Caller, EndCause::HungUp, 200, 16);
+    }
+}
+
+#[test]
+fn a_device_that_answered_beside_another_is_told_after_it() {
+    let phones = [("101", Habits::default()), ("102", answers_after(2)), ("102", answers_after(2))];
+    let config = WorldConfig::with_lines(1, &["101", "102"]);
+    let (mut world, phones) = stage_with(config, phones.into());
+    for &callee in &phones[1..] {
+        world.lose(callee, false, "BYE", 0, 1);
+    }
+    world.act(phones[0], |phone, now| phone.call("102", now));
+    let both_answered = |world: &World| {
+        phones[1..].iter().all(|&phone| {
+            world.phone(phone).calls.iter().any(|call| call.ack.is_none() && call.up_at.is_some())
+        })
+    };
+    assert!(world.run_until(Duration::from_secs(5), both_answered));
+    world.run_for(Duration::from_millis(100));
+    outage(&mut world, 200);
+    world.run_secs(40);
+    let talking = phones[1..].iter().filter(|&&phone| world.phone(phone).is_talking()).count();
+    assert_eq!(talking, 1, "one has the call, the other was told");
+    world.act(phones[0], |phone, now| phone.hang_up(0, now));
+    assert_settled(&mut world);
+}
+
+/// RFC 3261 §15: the caller of a call that is over has its 2xx before the BYE.
+#[test]
+fn a_caller_hears_of_the_answer_before_it_hears_of_the_end() {
+    let (mut world, anna, bert) = pair(Habits::default(), Habits::default());
+    world.lose(anna, false, "200 INVITE", 0, 2);
+    world.act(anna, |phone, now| phone.call("102", now));
+    assert!(world.run_until(Duration::from_secs(5), |world| world.phone(bert).is_talking()));
+    world.run_for(Duration::from_millis(50));
+    world.act(bert, |phone, now| phone.hang_up(0, now));
+    world.run_for(Duration::from_millis(50));
+    world.crash_node();
+    world.start_node();
+    assert_settled(&mut world);
+    assert_ended(&world, EndedBy::Callee, EndCause::HungUp, 200, 16);
+}

@@ -7,10 +7,10 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use common::{NOW, author, record};
 use offhook_base::Random;
 use offhook_store::{
-    Item, LineSpec, PeerSecret, PeerSpec, Store,
+    CallsFile, Item, LineSpec, PeerSecret, PeerSpec, Store,
     backup::{BackupError, BackupOptions, Restorable, back_up},
 };
-use offhook_switch::directory::Secret;
+use offhook_switch::{directory::Secret, record::CallId};
 
 fn options(passphrase: Option<&Secret>) -> BackupOptions<'_> {
     BackupOptions { configuration: None, passphrase, program: "offhook 0.1.0", now: NOW }
@@ -55,11 +55,11 @@ async fn a_backup_of_a_running_node_is_restored_whole_and_what_was_there_is_kept
 
     let checked = Restorable::check(&file, &data, Some(&passphrase), false).await.unwrap();
     assert_eq!((checked.lines, checked.records, checked.lost_secrets), (1, 1, 0));
-    assert!(matches!(checked.restore("x").await, Err(BackupError::Running { .. })));
+    assert!(matches!(checked.restore("x", None).await, Err(BackupError::Running { .. })));
     store.close().await;
     drop(store);
     let checked = Restorable::check(&file, &data, Some(&passphrase), false).await.unwrap();
-    let restored = checked.restore("now").await.unwrap();
+    let restored = checked.restore("now", None).await.unwrap();
     assert!(restored.before.is_some_and(|before| before.join("site.db").exists()));
     assert_eq!(lines_and_secrets(&data).await, (1, vec![Some("trunk password".into())]));
     let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -75,12 +75,12 @@ async fn without_the_keys_only_the_peers_secrets_are_missing_elsewhere() {
     assert!(!back_up(&data, &file, options(None)).await.unwrap().has_keys());
     let checked = Restorable::check(&file, &other, None, false).await.unwrap();
     assert_eq!(checked.lost_secrets, 1);
-    assert_eq!(checked.restore("now").await.unwrap().before, None);
+    assert_eq!(checked.restore("now", None).await.unwrap().before, None);
     assert_eq!(lines_and_secrets(&other).await, (1, vec![None]));
     // Where the key is, they are not.
     let checked = Restorable::check(&file, &data, None, false).await.unwrap();
     assert_eq!(checked.lost_secrets, 0);
-    checked.restore("now").await.unwrap();
+    checked.restore("now", None).await.unwrap();
     assert_eq!(lines_and_secrets(&data).await, (1, vec![Some("trunk password".into())]));
 }
 
@@ -116,6 +116,33 @@ async fn a_damaged_cut_foreign_or_newer_backup_changes_nothing() {
     newer[..text.len()].copy_from_slice(text.as_bytes());
     assert!(matches!(tried(&newer, Some(&passphrase)).await, BackupError::Newer { .. }));
     assert_eq!(fs::read(data.join("site.db")).unwrap(), before);
+}
+
+/// Goal: a node on a backup does not go on with the calls of the node it replaces. Method: a kept call in the data directory, then
+/// in a file elsewhere.
+#[tokio::test]
+async fn running_calls_of_the_replaced_node_are_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("backup.tar"));
+    let elsewhere = folder.path().join("kept-calls");
+    drop(site(&data).await);
+    back_up(&data, &file, options(None)).await.unwrap();
+    for (label, calls) in [("one", None), ("two", Some(elsewhere.as_path()))] {
+        let call = CallId::new(NOW, &mut Random::from_number(1));
+        let store = Store::open(&data).await.unwrap();
+        CallsFile::open(&store, calls).unwrap().0.keep(call, b"a form");
+        assert_eq!(CallsFile::open(&store, calls).unwrap().1.forms.len(), 1);
+        store.close().await;
+        drop(store);
+        let checked = Restorable::check(&file, &data, None, false).await.unwrap();
+        checked.restore(label, calls).await.unwrap();
+        let store = Store::open(&data).await.unwrap();
+        let earlier = CallsFile::open(&store, calls).unwrap().1;
+        assert_eq!((earlier.forms.len(), earlier.damaged), (0, 0));
+        store.close().await;
+    }
+    assert!(data.join("before-restore-one/calls").exists());
+    assert!(folder.path().join("kept-calls.before-restore-two").exists());
 }
 
 /// The way back of a migration: before a database is changed for a newer program, the old form is kept.

@@ -70,7 +70,8 @@ pub async fn restore(config: Option<&Path>, args: &RestoreArgs) -> Result<(), Fa
     if args.dry_run || !(args.yes || confirmed()?) {
         return output::line("Nothing was changed.");
     }
-    let restored = found.restore(&now().0.to_string()).await.map_err(failure)?;
+    let restored =
+        found.restore(&now().0.to_string(), loaded.config.storage.calls.as_deref()).await.map_err(failure)?;
     output::line("Restored. `offhook serve` starts on it.")?;
     if let Some(before) = restored.before {
         output::line(&format!("  What was there before: {}", before.display()))?;

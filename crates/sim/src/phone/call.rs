@@ -132,6 +132,8 @@ pub struct PhoneCall {
     pub other_updates: bool,
     /// When it was answered.
     pub up_at: Option<Instant>,
+    /// When its BYE was sent or came.
+    pub gone_at: Option<Instant>,
 }
 
 impl PhoneCall {
@@ -166,6 +168,7 @@ impl PhoneCall {
             garbled: 0,
             other_updates: false,
             up_at: None,
+            gone_at: None,
         }
     }
 

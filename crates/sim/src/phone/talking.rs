@@ -30,6 +30,7 @@ impl Phone {
             State::Up => {
                 // RFC 3261 §15: a callee hangs up only once its 2xx was acknowledged, or never was.
                 self.send_bye(index, now);
+                self.calls[index].gone_at = Some(now);
                 self.calls[index].end(0);
                 self.pump(now);
             }
@@ -191,6 +192,7 @@ impl Phone {
                 if call.side == Side::Caller && call.state == State::Calling {
                     self.violations.push("a BYE before our ACK".into());
                 }
+                self.calls[index].gone_at = Some(now);
                 self.calls[index].end(0);
                 self.respond(key, &request, 200, now);
             }

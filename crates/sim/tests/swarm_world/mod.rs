@@ -1,14 +1,22 @@
 //! One world of the swarm: what is in it, what goes wrong, and what must hold all the same.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use offhook_base::{Instant, Random};
+use offhook_base::{Instant, Purpose, Random};
 use offhook_sim::{
-    Faults, Habits, PhoneId, Reaction, Srtp, World, WorldConfig, address_of, peer, phone::State,
+    Faults, Habits, PhoneId, Reaction, Srtp, World, WorldConfig, address_of, peer,
+    phone::{Phone, Side, State},
 };
 use offhook_switch::{
     directory::{CallPermission, Line},
     exchange::Input,
+    record::CallRecord,
 };
 
 const LINES: [&str; 4] = ["101", "102", "103", "104"];
@@ -23,11 +31,53 @@ const STORM: Duration = Duration::from_secs(240);
 /// hears of ends by its session timer after 180 s, then come 64*T1 twice.
 const CALM: Duration = Duration::from_secs(600);
 
+/// How far the record of a call may be from what its caller knows: a 200 or a BYE is repeated for 64*T1 at most, and an outage
+/// may lie between.
+const UNCERTAIN: Duration = Duration::from_secs(45);
+
 /// Runs the world of a seed and hands it back.
 ///
 /// # Panics
 /// If a rule was broken.
 pub fn run(seed: u64) -> World {
+    let mut place = None;
+    run_in(&mut place, seed);
+    place.expect("there was a world")
+}
+
+/// What happened in the world of a seed, message for message, and how it ended.
+pub fn story(seed: u64) -> (String, thread::Result<()>) {
+    let mut place = None;
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| run_in(&mut place, seed)));
+    let Some(world) = place else { return (String::new(), ended) };
+    let steps = world.phones().flat_map(|(id, phone)| {
+        phone.ladder.iter().map(move |step| {
+            let (call, number) = (step.header("Call-ID"), step.header("CSeq"));
+            let media = media_of(&String::from_utf8_lossy(&step.bytes));
+            let [call, number] = [call, number].map(Option::unwrap_or_default);
+            (step.at, format!("phone {} {step}   {call} {number} {media}", id.0))
+        })
+    });
+    let deaths = world.node_died_at.iter().map(|at| (*at, "the node dies".to_string()));
+    let mut told: Vec<_> = steps.chain(deaths).collect();
+    told.sort_by_key(|(at, _)| *at);
+    let begin = Instant::default();
+    let line =
+        |(at, what): &(Instant, String)| format!("{:9.3} {what}\n", at.saturating_since(begin).as_secs_f64());
+    (told.iter().map(line).collect(), ended)
+}
+
+/// What a description in a message wants: ports, codecs and directions.
+fn media_of(message: &str) -> String {
+    let tells = |line: &&str| {
+        ["m=", "a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    message.lines().filter(tells).collect::<Vec<_>>().join(" ")
+}
+
+fn run_in(place: &mut Option<World>, seed: u64) {
     let mut random = Random::from_number(seed ^ 0x5eed);
     // The first phone is a carrier: known by its address, it registers nowhere and needs no credentials.
     let mut carrier = peer(1, address_of(0, 0).ip(), OUTSIDE);
@@ -39,7 +89,8 @@ pub fn run(seed: u64) -> World {
     config.settings.call_duration = Duration::from_secs(30 + u64::from(below(&mut random, 300)));
     config.registrar.push_providers = vec!["fcm".into()];
     config.settings.anchor_media = random.below(6) > 0;
-    let mut world = World::new(config);
+    let world = place.insert(World::new(config));
+    world.turn_max = Duration::from_micros(random.below(2) * random.below(5000));
     let phones: Vec<PhoneId> = (0..3 + random.below(6))
         .map(|number| {
             let line = LINES[index(&mut random, LINES.len())];
@@ -52,30 +103,41 @@ pub fn run(seed: u64) -> World {
         .collect();
     world.run_secs(2);
     world.faults = Faults::draw(&mut random);
-    let mut storm = Storm { mild: random.below(2) == 0, ..Storm::default() };
+    let kind = [Kind::Mild, Kind::Wild, Kind::Deadly][index(&mut random, 3)];
+    let mut storm = Storm { kind, hard_to_reach: BTreeSet::new() };
     let end = world.now() + STORM;
     while world.now() < end {
         world.run_for(Duration::from_millis(1 + random.below(4000)));
-        storm.strike(&mut world, &phones, &mut random);
+        storm.strike(world, &phones, &mut random);
     }
     world.faults = Faults::NONE;
+    world.spare_node();
+    if !world.is_node_up() {
+        world.start_node();
+    }
     world.refuse_ports(0);
     world.set_lines(LINES.iter().zip(1..).map(|(name, id)| offhook_sim::line(id, name)).collect());
-    check_who_is_heard(&mut world, &storm, seed);
-    heal(&mut world, &phones);
-    check(&mut world, &phones, &storm, seed);
-    world
+    check_who_is_heard(world, &storm, seed);
+    heal(world, &phones);
+    check(world, &phones, &storm, seed);
 }
 
-/// What has happened that a phone may never hear of.
-#[derive(Default)]
+/// What a world is like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Nobody dies and nobody moves: only messages go astray, so that everybody must be told of everything.
+    Mild,
+    /// The same, but the node dies, again and again, at any step of its driver: nobody may notice who can be reached.
+    Deadly,
+    /// Everything.
+    Wild,
+}
+
+/// What goes wrong, and what has.
 struct Storm {
-    /// When the node died last: its calls died with it, and nobody was told.
-    node_died: Option<Instant>,
+    kind: Kind,
     /// Phones that changed their address, died, or lost a stream: a BYE may not have found them.
     hard_to_reach: BTreeSet<PhoneId>,
-    /// Nobody dies and nobody moves: only messages go astray, so that everybody must be told of everything.
-    mild: bool,
 }
 
 impl Storm {
@@ -83,6 +145,9 @@ impl Storm {
         let phone = phones[index(random, phones.len())];
         let calls = world.phone(phone).calls.len();
         let generation = u8::try_from(1 + random.below(100)).unwrap_or(1);
+        if self.kind == Kind::Deadly && random.below(10) == 0 {
+            return self.kill_node(world, random);
+        }
         match random.below(100) {
             0..35 => {
                 let target = [&LINES[..], &[OUTSIDE]].concat()[index(random, LINES.len() + 1)];
@@ -102,7 +167,7 @@ impl Storm {
                 let codecs: &[u8] = if random.below(2) == 0 { &[8] } else { &[0, 8] };
                 world.act(phone, |phone, now| phone.change_codecs(calls - 1, codecs, now));
             }
-            75..94 | 96 if self.mild => {}
+            75..94 | 96 if self.kind != Kind::Wild => {}
             75..80 => {
                 self.hard_to_reach.insert(phone);
                 world.act(phone, |phone, _| phone.crash());
@@ -112,12 +177,7 @@ impl Storm {
                 self.hard_to_reach.insert(phone);
                 world.rebind(phone, generation);
             }
-            92..94 if random.below(4) == 0 => {
-                self.node_died = Some(world.now());
-                world.crash_node();
-                world.run_for(Duration::from_millis(random.below(5000)));
-                world.start_node();
-            }
+            92..94 if random.below(2) == 0 => self.kill_node(world, random),
             95 if calls > 0 => world.act(phone, |phone, now| phone.send_info(calls - 1, now)),
             96 => {
                 if world.phone(phone).habits.tcp {
@@ -137,6 +197,14 @@ impl Storm {
             94 => world.refuse_ports(1 + index(random, 3)),
             _ => world.faults = Faults::draw(random),
         }
+    }
+
+    /// The node dies, most often amid a turn, and is back within ten seconds. Streams break with it.
+    fn kill_node(&mut self, world: &mut World, random: &mut Random) {
+        let streams = world.phones().filter(|(_, phone)| phone.habits.tcp).map(|(id, _)| id);
+        self.hard_to_reach.extend(streams);
+        let steps = [0, 1 + index(random, 8), index(random, 100)][index(random, 3)];
+        world.crash_node_after(steps, Duration::from_millis(random.below(10_000)));
     }
 }
 
@@ -160,7 +228,6 @@ fn check_who_is_heard(world: &mut World, storm: &Storm, seed: u64) {
         });
         let up = calls.filter(|(_, _, call)| {
             call.state == State::Up
-                && call.up_at > storm.node_died
                 && call.reoffer_at.is_none()
                 // Its 2xx is not acknowledged: the answer to its offer may be on its way, or never come.
                 && call.accepted.is_none()
@@ -208,9 +275,9 @@ fn heal(world: &mut World, phones: &[PhoneId]) {
 
 fn check(world: &mut World, phones: &[PhoneId], storm: &Storm, seed: u64) {
     assert_eq!(world.gauges().calls, 0, "seed {seed}: calls of the node");
-    // Whoever has not heard of the end, because the node died or its NAT moved, hangs up at last.
+    // Whoever has not heard of the end, because its NAT or its stream is another, hangs up at last.
     for &phone in phones {
-        let reached = storm.node_died.is_none() && !storm.hard_to_reach.contains(&phone);
+        let reached = !storm.hard_to_reach.contains(&phone);
         let open = world.phone(phone).calls.iter().filter(|call| !call.is_over()).count();
         assert!(!reached || open == 0, "seed {seed}: phone {} was not told of the end", phone.0);
         for call in 0..world.phone(phone).calls.len() {
@@ -230,6 +297,7 @@ fn check(world: &mut World, phones: &[PhoneId], storm: &Storm, seed: u64) {
     assert_eq!(world.leftovers(), [""; 0], "seed {seed}");
     let state = world.state();
     assert_eq!(state.records.len(), state.started.len(), "seed {seed}: calls and records");
+    check_records(world, storm, seed);
     // Two phones that have nothing to do with the storm can call each other at once.
     let before = world.state().records.len();
     let plain = Habits { reaction: Reaction::Answer(Duration::from_secs(1)), ..Habits::default() };
@@ -247,6 +315,28 @@ fn check(world: &mut World, phones: &[PhoneId], storm: &Storm, seed: u64) {
     assert_eq!(world.state().records.len(), before + 1, "seed {seed}: the call after the storm");
     assert_eq!(world.leftovers(), [""; 0], "seed {seed}: after the last call");
     assert_eq!(violations(world), [""; 0], "seed {seed}: after the last call");
+}
+
+/// What callers know of their calls stands in the records, whatever the node went through.
+fn check_records(world: &World, storm: &Storm, seed: u64) {
+    let records = &world.state().records;
+    // Who never acknowledges is told of the end when the patience with it is over, which each start of the node begins anew.
+    let knows = |phone: &Phone, id| !storm.hard_to_reach.contains(&id) && !phone.habits.never_acks;
+    for (id, phone) in world.phones().filter(|(id, phone)| knows(phone, *id)) {
+        for call in phone.calls.iter().filter(|call| call.side == Side::Caller) {
+            let (Some(up_at), Some(gone_at)) = (call.up_at, call.gone_at) else { continue };
+            let of_call = |record: &&Arc<CallRecord>| {
+                *record.legs[0].sip_call_id.disclose(Purpose::Record) == call.call_id
+            };
+            let talked = records.iter().filter(of_call).map(|record| record.talk_millis()).max();
+            let known = i64::try_from(gone_at.saturating_since(up_at).as_millis()).unwrap_or(i64::MAX);
+            assert!(
+                talked.is_some_and(|talked| talked.abs_diff(known) <= UNCERTAIN.as_millis() as u64),
+                "seed {seed}: phone {} talked for {known} ms, its record says {talked:?}",
+                id.0
+            );
+        }
+    }
 }
 
 fn draw_habits(random: &mut Random) -> Habits {

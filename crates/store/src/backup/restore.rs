@@ -12,7 +12,10 @@ use super::{
     BackupError, CONFIGURATION, DATABASES, FORMAT, KEY_FILES, MANIFEST, Manifest, SEALED_KEYS, Scratch,
     archive, connect, digest, keys, private_file,
 };
-use crate::store::{self, RECORDS_FILE, SITE_FILE};
+use crate::{
+    calls_file,
+    store::{self, RECORDS_FILE, SITE_FILE},
+};
 
 /// The largest manifest that is read: a handful of files.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
@@ -71,11 +74,13 @@ impl Restorable {
         Ok(Self { manifest, lines, records, lost_secrets, data: data.to_path_buf(), unpacked, keys })
     }
 
-    /// Replaces the data directory's files. What was there is kept in a folder in it, named by `label`.
+    /// Replaces the data directory's files. What was there is kept in a folder in it, named by `label`. So is the file of running
+    /// calls, or beside itself if it is elsewhere (`calls`): a node that starts on the backup must not go on with calls that it
+    /// knows nothing of, hours later.
     ///
     /// # Errors
     /// A node runs on the directory, or a file cannot be moved; then what was moved before is in that folder.
-    pub async fn restore(self, label: &str) -> Result<Restored, BackupError> {
+    pub async fn restore(self, label: &str, calls: Option<&Path>) -> Result<Restored, BackupError> {
         let data = &self.data;
         let failed = |doing: &'static str| BackupError::file(doing, data);
         if self.lost_secrets > 0 {
@@ -95,6 +100,11 @@ impl Restorable {
                 }
                 fs::rename(&path, before.join(&name)).map_err(BackupError::file("move", &path))?;
             }
+        }
+        if let Some(calls) = calls.filter(|calls| calls.exists()) {
+            let mut aside = calls.as_os_str().to_os_string();
+            aside.push(format!(".before-restore-{label}"));
+            fs::rename(calls, aside).map_err(BackupError::file("move", calls))?;
         }
         for name in DATABASES {
             let (from, to) = (self.unpacked.path().join(name), data.join(name));
@@ -118,10 +128,10 @@ impl Restorable {
     }
 }
 
-/// What must make room: databases with their logs, and the keys that the backup brings.
+/// What must make room: databases with their logs, running calls, and the keys that the backup brings.
 fn old_files(keys: &keys::Keys) -> Vec<String> {
     let logs = DATABASES.iter().flat_map(|name| ["", "-wal", "-shm"].map(|end| format!("{name}{end}")));
-    logs.chain(keys.keys().cloned()).collect()
+    logs.chain([calls_file::FILE.into()]).chain(keys.keys().cloned()).collect()
 }
 
 /// Unpacks all files of an archive and compares each with what the manifest says.

@@ -34,7 +34,7 @@ use self::{
 use crate::{error::OpenError, store::Store};
 
 /// The file in the data directory, unless it is configured to be elsewhere.
-const FILE: &str = "calls";
+pub(crate) const FILE: &str = "calls";
 
 /// The head of the file: a page of its own, so that it can be mapped by itself.
 const HEAD_BYTES: usize = 4096;

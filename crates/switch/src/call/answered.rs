@@ -10,6 +10,7 @@ use offhook_sip::{
 use super::{
     CALLER, Call, LegState, Stage,
     body::{self, Description},
+    leg::Ack,
     start::allows_update,
 };
 use crate::exchange::{
@@ -38,7 +39,7 @@ impl Call {
         let has_winner = self.has_winner();
         let leg = &mut self.legs[usize::from(index)];
         if let Some(ack) = &leg.ack {
-            services.layer.send_stateless(ack.clone(), leg.destination);
+            services.layer.send_stateless(ack.bytes.clone(), leg.destination);
             return;
         }
         if leg.state == LegState::Up {
@@ -147,23 +148,30 @@ impl Call {
 
     /// Acknowledges the leg's latest 2xx to an INVITE of ours, with an answer where it brought the offer.
     pub(super) fn send_ack(&mut self, services: &mut Services, index: LegIndex, answer: Option<&[u8]>) {
-        self.write_ack(services, index, answer);
+        let cseq = self.legs[usize::from(index)].invite_cseq;
+        self.write_ack(services, index, cseq, answer);
         let leg = &self.legs[usize::from(index)];
         if let Some(ack) = &leg.ack {
-            services.layer.send_stateless(ack.clone(), leg.destination);
+            services.layer.send_stateless(ack.bytes.clone(), leg.destination);
         }
     }
 
     /// Writes that acknowledgement, to be sent now or when the 2xx comes again.
-    pub(super) fn write_ack(&mut self, services: &mut Services, index: LegIndex, answer: Option<&[u8]>) {
+    pub(super) fn write_ack(
+        &mut self,
+        services: &mut Services,
+        index: LegIndex,
+        cseq: u32,
+        answer: Option<&[u8]>,
+    ) {
         let leg = &mut self.legs[usize::from(index)];
         let Some(dialog) = leg.dialog.as_ref() else { return };
         let transaction = services.layer.new_branch();
         let via = services.via(&leg.destination, transaction);
-        let mut writer = dialog.ack(leg.invite_cseq, via, &mut services.buffer);
+        let mut writer = dialog.ack(cseq, via, &mut services.buffer);
         if let Some(answer) = answer {
             writer.body(body::SDP, answer);
         }
-        leg.ack = Some(writer.finish());
+        leg.ack = Some(Ack { cseq, answers: answer.is_some(), bytes: writer.finish() });
     }
 }

@@ -16,6 +16,7 @@ use super::{
     CALLER, Call, LegState, Stage,
     body::{self, Description},
     leg::{Facing, Pending},
+    modify::Modify,
 };
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
@@ -346,14 +347,30 @@ impl Call {
     /// A 2xx whose transaction is over: our ACK got lost and is sent again. One that answers an INVITE of the process before
     /// this one has had none: its answer is no longer waited for, but it must not be repeated for ever.
     pub fn acknowledge_again(&mut self, services: &mut Services, index: LegIndex, response: &Response) {
+        let Ok(number) = response.headers().cseq().map(|cseq| cseq.number) else { return };
+        // RFC 3261 §13.2.2.4: the answer to a late offer is in the ACK, and who asked for it has not given it yet.
+        let awaits_answer = self.modify.as_ref().is_some_and(Modify::awaits_answer)
+            || (self.offer.is_none() && !self.legs[usize::from(CALLER)].acknowledged);
         let leg = self.leg(index);
-        let answers_latest =
-            response.headers().cseq().is_ok_and(|cseq| cseq.number == leg.invite_cseq && leg.invite_cseq > 0);
         match &leg.ack {
-            Some(ack) => services.layer.send_stateless(ack.clone(), leg.destination),
-            None if leg.state == LegState::Up && answers_latest => self.send_ack(services, index, None),
-            None => {}
+            Some(ack) if number == ack.cseq => {
+                services.layer.send_stateless(ack.bytes.clone(), leg.destination);
+            }
+            _ if leg.state != LegState::Up || awaits_answer => {}
+            _ if number == leg.invite_cseq => self.send_ack(services, index, None),
+            // Of a re-INVITE that an earlier process has sent and not lived to acknowledge. Without, the other side hangs up.
+            _ => self.acknowledge_unknown(services, index, number),
         }
+    }
+
+    /// Acknowledges a 2xx to an INVITE in the leg's dialog of which nothing is known any more.
+    fn acknowledge_unknown(&self, services: &mut Services, index: LegIndex, cseq: u32) {
+        let leg = &self.legs[usize::from(index)];
+        let Some(dialog) = leg.dialog.as_ref() else { return };
+        let transaction = services.layer.new_branch();
+        let via = services.via(&leg.destination, transaction);
+        let ack = dialog.ack(cseq, via, &mut services.buffer).finish();
+        services.layer.send_stateless(ack, leg.destination);
     }
 
     /// A request in an early dialog. RFC 3311 §5.2 lets an UPDATE offer something there; as the branches of a hunt

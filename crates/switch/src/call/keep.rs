@@ -20,8 +20,8 @@ use super::{
 use crate::{
     exchange::services::Services,
     kept::{
-        KeptAccepted, KeptAccount, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd, KeptFacing,
-        KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
+        KeptAccepted, KeptAccount, KeptAck, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd,
+        KeptFacing, KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
         KeptReinvite, KeptReliable, KeptSession, KeptSessionOffer, KeptStage, KeptTimer, KeptTold, KeptWay,
     },
     media::StreamQuality,
@@ -74,7 +74,7 @@ impl Call {
             ring_until,
             callee,
             anchored: self.anchored,
-            late: self.offer.is_none() && !self.legs.first().is_some_and(|caller| caller.acknowledged),
+            late: self.offer.is_none(),
             caller: party_of_caller(&self.who),
             hidden: self.identity.is_hidden(),
             callee_user: &self.callee_user,
@@ -196,7 +196,7 @@ fn kept_leg<'a>(leg: &'a Leg, layer: &'a TransactionLayer, now: Moment) -> KeptL
         dialog: leg.dialog.as_ref().map(dialog),
         timer: leg.timer.as_ref().map(|timer| kept_timer(timer, now)),
         invite_cseq: leg.invite_cseq,
-        has_ack: leg.ack.is_some(),
+        ack: leg.ack.as_ref().map(|ack| KeptAck { cseq: ack.cseq, answers: ack.answers }),
         accepted: accepted.map(|response| KeptAccepted { cseq: leg.accepted_cseq, response }),
         allows_update: leg.allows_update,
         holds: leg.holds,

@@ -75,9 +75,9 @@ pub struct Leg {
     pub accepted: Option<AcceptedResponse>,
     /// CSeq of its INVITE that `accepted` answers: its ACK repeats it (RFC 3261 §13.2.2.4).
     pub accepted_cseq: u32,
-    /// The ACK of its last 2xx, for repeats.
-    pub ack: Option<Bytes>,
-    /// CSeq of the INVITE of ours that its latest 2xx answers.
+    /// The latest ACK of a 2xx of it, for repeats.
+    pub ack: Option<Ack>,
+    /// CSeq of our latest INVITE to it.
     pub invite_cseq: u32,
     /// It said that it takes UPDATE (RFC 3311).
     pub allows_update: bool,
@@ -93,6 +93,16 @@ pub struct Leg {
     pub hanging_up: bool,
     /// What only a callee has.
     pub branch: Option<Box<Branch>>,
+}
+
+/// An ACK of ours.
+pub struct Ack {
+    /// CSeq of the INVITE whose 2xx it acknowledges.
+    pub cseq: u32,
+    /// It carries an answer: what the leg was told last.
+    pub answers: bool,
+    /// The message.
+    pub bytes: Bytes,
 }
 
 /// Addresses and messages are personal data: only the shape shows.

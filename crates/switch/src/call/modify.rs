@@ -60,6 +60,11 @@ impl Modify {
         }
     }
 
+    /// Whether a late offer was passed back, whose answer its asker has not given yet.
+    pub(super) const fn awaits_answer(&self) -> bool {
+        matches!(self.step, Step::AwaitingAck)
+    }
+
     /// INVITE or UPDATE.
     pub(super) const fn method(&self) -> &Method {
         self.pending.request.method()
@@ -249,7 +254,6 @@ impl Call {
         let bytes = writer.finish();
         if *method == Method::Invite {
             leg.invite_cseq = dialog.state().local_cseq;
-            leg.ack = None;
         }
         self.send_within(services, index, purpose, &transaction, bytes, now)
     }
@@ -352,8 +356,8 @@ impl Call {
     /// Sends the ACK again if the leg's latest 2xx was acknowledged already.
     pub(super) fn repeat_ack(&self, services: &mut Services, index: LegIndex) -> bool {
         let leg = &self.legs[usize::from(index)];
-        leg.ack.as_ref().is_some_and(|ack| {
-            services.layer.send_stateless(ack.clone(), leg.destination);
+        leg.ack.as_ref().filter(|ack| ack.cseq == leg.invite_cseq).is_some_and(|ack| {
+            services.layer.send_stateless(ack.bytes.clone(), leg.destination);
             true
         })
     }

@@ -49,7 +49,7 @@ impl Print {
             .dialog(leg.dialog.as_ref())
             .at(leg.timer.as_ref().and_then(|timer| timer.expires_at()))
             .flag(leg.accepted.is_some())
-            .flag(leg.ack.is_some())
+            .add(leg.ack.as_ref().map_or(0, |ack| ack.cseq.into()))
             .flag(leg.allows_update)
             .flag(leg.holds)
             .flag(leg.acknowledged)

@@ -170,14 +170,17 @@ impl Call {
             self.take_up_tags(services, index);
             self.take_up_line(services, index, now);
         }
-        for kept in form.legs.iter().filter(|kept| kept.has_ack) {
-            self.write_ack(services, kept.index, None);
+        for (index, ack) in form.legs.iter().filter_map(|leg| Some((leg.index, leg.ack.as_ref()?))) {
+            let told = self.legs[usize::from(index)].session.told().filter(|_| ack.answers);
+            let answer = told.map(|told| told.text.clone());
+            self.write_ack(services, index, ack.cseq, answer.as_deref());
         }
         self.take_up_received(services, form, now);
         if let Some(record) = self.record.clone() {
             // The record was made; whether it is safe nobody knows. It is stored once, however often it is offered.
             services.fact(What::CallEnded(record), now);
         }
+        self.hang_up_again(services, now);
         match self.stage {
             Stage::Over { .. } => self.end_again(services, now),
             Stage::Preparing { .. } => {
@@ -333,13 +336,26 @@ impl Call {
         }
     }
 
+    /// A BYE that nobody has answered is sent again: to a device that answered beside another, too.
+    fn hang_up_again(&mut self, services: &mut Services, now: Moment) {
+        for index in 0..self.legs.len() {
+            let leg = &mut self.legs[index];
+            if std::mem::take(&mut leg.hanging_up) {
+                let number = leg.index;
+                self.send_bye(services, number, None, now);
+            }
+        }
+    }
+
     /// The call was over, and its legs were being told: they are told again.
     fn end_again(&mut self, services: &mut Services, now: Moment) {
         for index in 0..self.legs.len() {
             let leg = &mut self.legs[index];
             let number = leg.index;
             match leg.state {
-                _ if std::mem::take(&mut leg.hanging_up) => self.send_bye(services, number, None, now),
+                _ if leg.hanging_up => {}
+                // Who has not acknowledged our 2xx may not have got it: it is repeated, and the BYE follows its ACK.
+                LegState::Leaving if leg.accepted.is_some() => {}
                 LegState::Leaving => self.say_goodbye(services, number, now),
                 LegState::Ended => {}
                 _ => self.end_leg(services, number, None, now),

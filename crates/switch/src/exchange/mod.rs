@@ -1,7 +1,7 @@
 //! An exchange: registrar, lines and calls behind one input and one output. The same value runs in a node's worker and
 //! in the simulator.
 //!
-//! Contract: one [`Input`] with the time, then [`Exchange::poll_output`] until [`Output::Timeout`].
+//! Contract: one [`Input`] with the time, or all of a turn, then [`Exchange::poll_output`] until [`Output::Timeout`].
 
 mod calls;
 mod courier;

@@ -272,10 +272,10 @@ part! {
         dialog: Option<KeptDialog<'a>>,
         /// Its session timer.
         timer: Option<KeptTimer>,
-        /// CSeq of our latest INVITE to it that has a 2xx.
+        /// CSeq of our latest INVITE to it.
         invite_cseq: u32,
-        /// We have acknowledged that 2xx.
-        has_ack: bool,
+        /// Our latest ACK of a 2xx of it.
+        ack: Option<KeptAck>,
         /// Our 2xx to its INVITE, while that is not acknowledged.
         accepted: Option<KeptAccepted<'a>>,
         /// It takes UPDATE (RFC 3311).
@@ -353,6 +353,16 @@ part! {
         refresh_at: Option<UtcMillis>,
         /// When the session ends without one.
         expires_at: Option<UtcMillis>,
+    }
+}
+
+part! {
+    /// An ACK of ours.
+    KeptAck {
+        /// The CSeq number of the INVITE whose 2xx it acknowledges.
+        cseq: u32,
+        /// It carries the answer to an offer in the 2xx: what the leg was told last.
+        answers: bool,
     }
 }
 

@@ -19,8 +19,8 @@ pub(crate) use self::shape::part;
 pub use self::{
     field::BadForm,
     form::{
-        KeptAccepted, KeptAccount, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd, KeptFacing,
-        KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
+        KeptAccepted, KeptAccount, KeptAck, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd,
+        KeptFacing, KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
         KeptReinvite, KeptReliable, KeptSession, KeptSessionOffer, KeptStage, KeptTimer, KeptTold, KeptWay,
     },
     page::reference_page,
@@ -28,7 +28,7 @@ pub use self::{
 
 /// The version written. A reader knows the versions that its release notes name; fields are never given another meaning
 /// under the same number.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The longest form, octets. A call that rings thirty devices takes some 50,000; a longer one is not kept.
 pub const FORM_BYTES_MAX: usize = 65_536;

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::{
     VERSION,
     form::{
-        KeptAccepted, KeptAccount, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd, KeptFacing,
-        KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
+        KeptAccepted, KeptAccount, KeptAck, KeptBranch, KeptCall, KeptDestination, KeptDialog, KeptEnd,
+        KeptFacing, KeptInvite, KeptLeg, KeptLegAccount, KeptOrigin, KeptParty, KeptProtection, KeptQuality,
         KeptReinvite, KeptReliable, KeptSession, KeptSessionOffer, KeptStage, KeptTimer, KeptTold, KeptWay,
     },
     shape::{Described, Part},
@@ -58,6 +58,7 @@ pub fn reference_page() -> String {
         LegState::part(),
         KeptDialog::part(),
         KeptTimer::part(),
+        KeptAck::part(),
         KeptAccepted::part(),
         KeptSession::part(),
         KeptOrigin::part(),
