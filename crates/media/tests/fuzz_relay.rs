@@ -5,9 +5,9 @@ mod common;
 use std::{net::SocketAddr, time::Duration};
 
 use common::rtp;
-use offhook_base::Instant;
+use offhook_base::{CryptoSuite, Instant, MasterKey};
 use offhook_media::relay::{OVERHEAD_MAX, PortId, Relay, Verdict};
-use offhook_rtp::srtp::{CryptoSuite, MasterKey, Protector, SrtcpMode};
+use offhook_rtp::srtp::{Protector, SrtcpMode};
 use offhook_switch::media::{EndpointId, PayloadName, RemoteMedia, StreamConfig, StreamCrypto};
 
 const TIME_LIMIT: Duration = Duration::from_secs(1);
@@ -28,9 +28,8 @@ fn stranger(number: u8) -> SocketAddr {
 }
 
 fn keys() -> StreamCrypto {
-    let suite = CryptoSuite::AesCm128HmacSha1_80;
-    let master = |octet| vec![octet; suite.master_len()].into();
-    StreamCrypto { suite: suite.name().into(), ours: master(1), theirs: master(2) }
+    let master = |octet| MasterKey::new(CryptoSuite::AesCm128HmacSha1_80, &[octet; 30]).unwrap();
+    StreamCrypto { ours: master(1), theirs: master(2) }
 }
 
 fn config(side: u8, stream: usize) -> StreamConfig {
@@ -67,8 +66,7 @@ impl Call {
         }
         relay.bridge(LEFT, RIGHT, now);
         let mut call = Self { relay, ports, now };
-        let master = MasterKey::new(CryptoSuite::AesCm128HmacSha1_80, &keys().theirs).unwrap();
-        let mut protector = Protector::new(&master, SrtcpMode::Encrypted);
+        let mut protector = Protector::new(&keys().theirs, SrtcpMode::Encrypted);
         for place in (0..call.ports.len()).step_by(2) {
             let (side, stream, _) = call.ports[place];
             let mut packet = rtp(1 + u32::from(side), 1);

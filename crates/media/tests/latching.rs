@@ -293,18 +293,6 @@ fn a_new_partner_hears_and_the_former_one_does_not() {
     assert_eq!(call.say_to_left(ALICE, 1, 2), Verdict::Drop(DropReason::Unbridged));
 }
 
-#[test]
-fn keys_that_fit_no_suite_never_fall_back_to_clear() {
-    use offhook_switch::media::StreamCrypto;
-    let mut call = Call::new();
-    let keys = StreamCrypto { suite: "ROT13".into(), ours: [1].into(), theirs: [2].into() };
-    let now = call.now;
-    call.relay.configure(LEFT, vec![StreamConfig { crypto: Some(Box::new(keys)), ..config(ALICE) }], now);
-    assert_eq!(call.say_to_left(ALICE, 1, 1), Verdict::Drop(DropReason::NotAuthentic));
-    let outwards = call.packet(call.right[0], BOB, &rtp(2, 1));
-    assert_eq!(outwards, Verdict::Drop(DropReason::Unprotectable));
-}
-
 proptest! {
     /// Goal: no stranger is ever forwarded or answered with media once the leg was heard. Method: whatever a stranger
     /// sends, with any SSRC but the leg's, in any order and at any time between the leg's own packets.

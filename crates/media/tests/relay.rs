@@ -3,10 +3,11 @@
 mod common;
 
 use common::{LOCAL, Phone, Stage, free_range, receive, rtp};
+use offhook_base::{CryptoSuite, MasterKey};
 use offhook_media::DropReason;
 use offhook_rtp::{
     rtp::{PayloadType, Ssrc},
-    srtp::{CryptoSuite, MasterKey, OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
+    srtp::{OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
     stun,
 };
 use offhook_switch::media::{
@@ -124,11 +125,10 @@ fn hold_stops_sound_one_way_but_never_reports() {
 #[test]
 fn srtp_ends_here_on_one_leg_and_the_other_hears_it_in_clear() {
     let suite = CryptoSuite::AesCm128HmacSha1_80;
-    let (ours, theirs) = (vec![1; suite.master_len()], vec![2; suite.master_len()]);
-    let key = |bytes: &[u8]| MasterKey::new(suite, bytes).unwrap();
-    let mut protector = Protector::new(&key(&theirs), SrtcpMode::Encrypted);
-    let mut unprotector = Unprotector::new(&key(&ours), SrtcpMode::Encrypted);
-    let crypto = StreamCrypto { suite: suite.name().into(), ours: ours.into(), theirs: theirs.into() };
+    let key = |octet| MasterKey::new(suite, &vec![octet; suite.master_len()]).unwrap();
+    let crypto = StreamCrypto { ours: key(1), theirs: key(2) };
+    let mut protector = Protector::new(&crypto.theirs, SrtcpMode::Encrypted);
+    let mut unprotector = Unprotector::new(&crypto.ours, SrtcpMode::Encrypted);
 
     let stage = Stage::new(8);
     let (alice, bob) = (Phone::new(1), Phone::new(2));

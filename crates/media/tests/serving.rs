@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use offhook_base::Instant;
+use offhook_base::{CryptoSuite, Instant, MasterKey};
 use offhook_codec::{
     Dbm0, Decoder, Encoder, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec, tones_of_key,
 };
@@ -286,8 +286,8 @@ fn a_leg_on_hold_hears_nothing_and_goes_on_where_it_was() {
 
 #[test]
 fn a_change_of_codec_changes_the_source_so_that_no_key_stream_is_used_twice() {
-    let key = |first: u8| (first..first + 30).collect::<Vec<_>>().into_boxed_slice();
-    let crypto = StreamCrypto { suite: "AES_CM_128_HMAC_SHA1_80".into(), ours: key(1), theirs: key(100) };
+    let key = |octet| MasterKey::new(CryptoSuite::AesCm128HmacSha1_80, &[octet; 30]).unwrap();
+    let crypto = StreamCrypto { ours: key(1), theirs: key(100) };
     let mut caller = Caller::new(VoiceCodec::Pcma, true);
     caller.serve(&Act::Listen);
     (0..5).for_each(|_| caller.beat());

@@ -4,17 +4,21 @@
 mod common;
 
 use common::{LOCAL, Phone, Stage, rtp};
+use offhook_base::{CryptoSuite, MasterKey};
 use offhook_rtp::{
     rtcp::{CompoundWriter, ReportBlock},
     rtp::Ssrc,
-    srtp::{CryptoSuite, MasterKey, OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
+    srtp::{OVERHEAD_MAX, Protector, SrtcpMode, Unprotector},
 };
 use offhook_switch::media::{StreamConfig, StreamCrypto};
+
+fn master(suite: CryptoSuite, octet: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![octet; suite.master_len()]).unwrap()
+}
 
 /// A phone that speaks SRTP.
 struct Secured {
     phone: Phone,
-    suite: CryptoSuite,
     keys: StreamCrypto,
     protector: Protector,
     unprotector: Unprotector,
@@ -23,17 +27,11 @@ struct Secured {
 impl Secured {
     /// `number` makes its keys: those of two phones differ.
     fn new(ssrc: u32, suite: CryptoSuite, number: u8) -> Self {
-        let keys = StreamCrypto {
-            suite: suite.name().into(),
-            ours: vec![number; suite.master_len()].into(),
-            theirs: vec![number + 1; suite.master_len()].into(),
-        };
-        let key = |bytes: &[u8]| MasterKey::new(suite, bytes).unwrap();
+        let keys = StreamCrypto { ours: master(suite, number), theirs: master(suite, number + 1) };
         Self {
             phone: Phone::new(ssrc),
-            suite,
-            protector: Protector::new(&key(&keys.theirs), SrtcpMode::Encrypted),
-            unprotector: Unprotector::new(&key(&keys.ours), SrtcpMode::Encrypted),
+            protector: Protector::new(&keys.theirs, SrtcpMode::Encrypted),
+            unprotector: Unprotector::new(&keys.ours, SrtcpMode::Encrypted),
             keys,
         }
     }
@@ -44,9 +42,8 @@ impl Secured {
 
     /// Takes a new key for what it sends.
     fn renew(&mut self, number: u8) {
-        self.keys.theirs = vec![number; self.suite.master_len()].into();
-        let key = MasterKey::new(self.suite, &self.keys.theirs).unwrap();
-        self.protector = Protector::new(&key, SrtcpMode::Encrypted);
+        self.keys.theirs = master(self.keys.theirs.suite(), number);
+        self.protector = Protector::new(&self.keys.theirs, SrtcpMode::Encrypted);
     }
 
     fn say(&mut self, to: u16, sequence_number: u16) {

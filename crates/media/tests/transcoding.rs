@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use offhook_base::Instant;
+use offhook_base::{CryptoSuite, Instant, MasterKey};
 use offhook_codec::{
     Dbm0, Decoder, Encoder, KeyDetector, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec, tones_of_key,
 };
 use offhook_media::relay::{PortId, Relay, Verdict};
 use offhook_rtp::{
     rtp::Packet,
-    srtp::CryptoSuite,
     telephone_event::{EventCode, TelephoneEvent},
 };
 use offhook_switch::media::{
@@ -315,9 +314,8 @@ fn a_resumed_stream_counts_on_beyond_what_was_sent_under_its_keys() {
     relay.open(RIGHT, 1, call.now);
     let sent = vec![RolloverNote { ssrc: 7, index: 70_000 }];
     relay.recall(RIGHT, &[StreamNote { sent, ..StreamNote::NOTHING }]);
-    let suite = CryptoSuite::AesCm128HmacSha1_80;
-    let key = |octet| vec![octet; suite.master_len()].into();
-    let crypto = Some(Box::new(StreamCrypto { suite: suite.name().into(), ours: key(1), theirs: key(2) }));
+    let key = |octet| MasterKey::new(CryptoSuite::AesCm128HmacSha1_80, &[octet; 30]).unwrap();
+    let crypto = Some(Box::new(StreamCrypto { ours: key(1), theirs: key(2) }));
     let bob = StreamConfig { crypto, ..config(BOB, VoiceCodec::Opus, VoiceCodec::Pcma, 20) };
     relay.configure(LEFT, vec![config(ALICE, VoiceCodec::Pcma, VoiceCodec::Opus, 20)], call.now);
     relay.configure(RIGHT, vec![bob], call.now);

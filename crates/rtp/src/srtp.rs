@@ -14,5 +14,4 @@ mod key;
 mod sources;
 
 pub use context::{OVERHEAD_MAX, ProtectError, Protector, SrtcpMode, UnprotectError, Unprotector};
-pub use key::{CryptoSuite, MasterKey, MasterKeyError};
 pub use sources::{NOTE_EVERY_PACKETS, Progress, REPLAY_WINDOW_PACKETS, SOURCES_MAX};

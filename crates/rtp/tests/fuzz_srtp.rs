@@ -2,7 +2,8 @@
 
 use std::{cell::RefCell, time::Duration};
 
-use offhook_rtp::srtp::{CryptoSuite, MasterKey, Protector, SrtcpMode, Unprotector};
+use offhook_base::{CryptoSuite, MasterKey};
+use offhook_rtp::srtp::{Protector, SrtcpMode, Unprotector};
 
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 

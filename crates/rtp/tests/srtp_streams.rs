@@ -1,12 +1,9 @@
 //! A stream between two ends: order, loss, replay, forgery, and the limits of a key.
 
-use offhook_base::Random;
+use offhook_base::{CryptoSuite, MasterKey, Random};
 use offhook_rtp::{
     rtp::{FixedHeader, PacketWriter, PayloadType, SequenceNumber, Ssrc, Timestamp},
-    srtp::{
-        CryptoSuite, MasterKey, OVERHEAD_MAX, ProtectError, Protector, SOURCES_MAX, SrtcpMode,
-        UnprotectError, Unprotector,
-    },
+    srtp::{OVERHEAD_MAX, ProtectError, Protector, SOURCES_MAX, SrtcpMode, UnprotectError, Unprotector},
 };
 
 const RTCP: [u8; 16] = [0x81, 203, 0, 3, 0, 0, 0, 1, 7, b'a', b'w', b'a', b'y', b' ', b'n', b'w'];

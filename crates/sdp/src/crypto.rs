@@ -5,7 +5,7 @@ use std::fmt;
 use base64::alphabet;
 use base64::engine::general_purpose::GeneralPurpose;
 use base64::engine::{DecodePaddingMode, Engine as _, GeneralPurposeConfig};
-use offhook_base::Random;
+use offhook_base::{CryptoSuite, MasterKey, Random};
 use thiserror::Error;
 
 /// Phones write keys with and without padding: read both. What we write is padded.
@@ -16,92 +16,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// Longest attribute value we read, bytes: the longest key, lifetime, MKI and a few parameters fit many times over.
 const MAX_VALUE_BYTES: usize = 512;
-
-/// What protects a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CryptoSuite {
-    /// AES-CM, 128-bit key, 80-bit tag: what every SRTP phone has. RFC 4568 §6.2.1.
-    AesCm128HmacSha1_80,
-    /// AES-CM, 128-bit key, 32-bit tag on RTP. RFC 4568 §6.2.2.
-    AesCm128HmacSha1_32,
-    /// AES-GCM, 128-bit key. RFC 7714 §14.2.
-    AeadAes128Gcm,
-    /// AES-GCM, 256-bit key. RFC 7714 §14.2.
-    AeadAes256Gcm,
-}
-
-impl CryptoSuite {
-    /// All suites.
-    pub const ALL: [Self; 4] =
-        [Self::AesCm128HmacSha1_80, Self::AesCm128HmacSha1_32, Self::AeadAes128Gcm, Self::AeadAes256Gcm];
-
-    /// Name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
-            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
-            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
-        }
-    }
-
-    /// By name on the wire, in upper case as registered.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|suite| suite.as_str() == text)
-    }
-
-    /// Bytes of the master key.
-    pub const fn key_bytes(self) -> usize {
-        match self {
-            Self::AeadAes256Gcm => 32,
-            _ => 16,
-        }
-    }
-
-    /// Bytes of the master salt.
-    pub const fn salt_bytes(self) -> usize {
-        match self {
-            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 14,
-            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
-        }
-    }
-}
-
-/// Master key and salt. `Debug` shows neither; there is no `Display`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey {
-    key_and_salt: Box<[u8]>,
-    key_bytes: usize,
-}
-
-impl MasterKey {
-    /// `None` unless `key_and_salt` has the length `suite` asks for.
-    pub fn new(suite: CryptoSuite, key_and_salt: &[u8]) -> Option<Self> {
-        (key_and_salt.len() == suite.key_bytes() + suite.salt_bytes())
-            .then(|| Self { key_and_salt: key_and_salt.into(), key_bytes: suite.key_bytes() })
-    }
-
-    /// The key.
-    pub fn key(&self) -> &[u8] {
-        &self.key_and_salt[..self.key_bytes]
-    }
-
-    /// The salt.
-    pub fn salt(&self) -> &[u8] {
-        &self.key_and_salt[self.key_bytes..]
-    }
-
-    /// Both, key first, as the wire has them.
-    pub fn key_and_salt(&self) -> &[u8] {
-        &self.key_and_salt
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MasterKey(***)")
-    }
-}
 
 /// Master key identifier: sent with each packet. RFC 4568 §6.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,9 +31,7 @@ pub struct Mki {
 pub struct Crypto {
     /// Tag that an answer repeats, 0 to 999 999 999.
     pub tag: u32,
-    /// Suite.
-    pub suite: CryptoSuite,
-    /// The writer's key: it protects what the writer sends.
+    /// The writer's key, with its suite: it protects what the writer sends.
     pub key: MasterKey,
     /// Packets the key may protect; `None` is the suite's default.
     pub lifetime: Option<u64>,
@@ -150,10 +62,7 @@ pub enum CryptoError {
 impl Crypto {
     /// A fresh key for `suite`.
     pub fn generate(tag: u32, suite: CryptoSuite, random: &mut Random) -> Self {
-        let mut bytes = vec![0; suite.key_bytes() + suite.salt_bytes()];
-        random.fill(&mut bytes);
-        let key = MasterKey { key_and_salt: bytes.into(), key_bytes: suite.key_bytes() };
-        Self { tag, suite, key, lifetime: None, mki: None }
+        Self { tag, key: MasterKey::generate(suite, random), lifetime: None, mki: None }
     }
 
     /// Reads the value of a `crypto` attribute.
@@ -168,7 +77,7 @@ impl Crypto {
             return Err(CryptoError::Malformed);
         }
         let tag = tag.parse().map_err(|_| CryptoError::Malformed)?;
-        let suite = CryptoSuite::parse(suite).ok_or(CryptoError::UnknownSuite)?;
+        let suite = CryptoSuite::from_name(suite).ok_or(CryptoError::UnknownSuite)?;
         if keys.trim_end_matches(';').contains(';') {
             return Err(CryptoError::SeveralKeys);
         }
@@ -177,13 +86,13 @@ impl Crypto {
         if tokens.any(|parameter| !parameter.starts_with("WSH=") && !parameter.starts_with('-')) {
             return Err(CryptoError::UnsupportedParameter);
         }
-        Ok(Self { tag, suite, key, lifetime, mki })
+        Ok(Self { tag, key, lifetime, mki })
     }
 
     /// Writes the value: `1 AES_CM_128_HMAC_SHA1_80 inline:...`. Secret: write it to the wire only.
     pub fn write_value(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let key = BASE64.encode(self.key.key_and_salt());
-        write!(out, "{} {} inline:{key}", self.tag, self.suite.as_str())?;
+        write!(out, "{} {} inline:{key}", self.tag, self.key.suite().name())?;
         match self.lifetime {
             Some(packets) if packets.is_power_of_two() => write!(out, "|2^{}", packets.trailing_zeros())?,
             Some(packets) => write!(out, "|{packets}")?,
@@ -207,7 +116,7 @@ fn parse_inline(
     }
     let mut parts = info.split('|');
     let decoded = BASE64.decode(parts.next().unwrap_or_default()).map_err(|_| CryptoError::BadKey)?;
-    let key = MasterKey::new(suite, &decoded).ok_or(CryptoError::BadKey)?;
+    let key = MasterKey::new(suite, &decoded).map_err(|_| CryptoError::BadKey)?;
     let (mut lifetime, mut mki) = (None, None);
     for part in parts {
         if mki.is_some() {
@@ -249,7 +158,7 @@ mod tests {
     #[test]
     fn the_example_of_rfc_4568_reads_and_writes_back() {
         let crypto = Crypto::parse(RFC_EXAMPLE).unwrap();
-        assert_eq!((crypto.tag, crypto.suite), (1, CryptoSuite::AesCm128HmacSha1_80));
+        assert_eq!((crypto.tag, crypto.key.suite()), (1, CryptoSuite::AesCm128HmacSha1_80));
         assert_eq!((crypto.lifetime, crypto.mki), (Some(1 << 20), Some(Mki { value: 1, bytes: 4 })));
         assert_eq!((crypto.key.key().len(), crypto.key.salt().len()), (16, 14));
         assert_eq!(written(&crypto), RFC_EXAMPLE);

@@ -43,7 +43,7 @@ pub use address::{Connection, Host, MediaAddress, Origin, OwnOrigin};
 pub use anchor::{AnchorPlan, CryptoPlan, MediaPlan, RtcpMuxPlan, anchor, anchored};
 pub use attribute::Attribute;
 pub use compose::AudioDescription;
-pub use crypto::{Crypto, CryptoError, CryptoSuite, MasterKey, Mki};
+pub use crypto::{Crypto, CryptoError, Mki};
 pub use direction::Direction;
 pub use error::{Fault, SdpError};
 pub use format::{Codec, Fmtp, PayloadType, RtpMap};

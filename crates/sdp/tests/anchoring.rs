@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use offhook_base::Random;
+use offhook_base::{CryptoSuite, Random};
 use offhook_sdp::{
-    AnchorPlan, Crypto, CryptoPlan, CryptoSuite, Host, MediaAddress, MediaPlan, OwnOrigin, RtcpMuxPlan,
+    AnchorPlan, Crypto, CryptoPlan, Host, MediaAddress, MediaPlan, OwnOrigin, RtcpMuxPlan,
     SessionDescription, anchor,
 };
 
@@ -197,7 +197,7 @@ fn facts(sdp: &SessionDescription) -> String {
         }
         for crypto in media.cryptos() {
             match crypto {
-                Ok(crypto) => writeln!(out, "  crypto {} {}", crypto.tag, crypto.suite.as_str()).unwrap(),
+                Ok(crypto) => writeln!(out, "  crypto {} {}", crypto.tag, crypto.key.suite().name()).unwrap(),
                 Err(error) => writeln!(out, "  crypto not served: {error}").unwrap(),
             }
         }

@@ -1,9 +1,9 @@
 //! Descriptions of our own read back as what they were meant to be.
 
-use offhook_base::Random;
+use offhook_base::{CryptoSuite, Random};
 use offhook_sdp::{
-    AudioDescription, Carrier, Codec, Crypto, CryptoSuite, Direction, OfferAnswer, OwnOrigin, PayloadType,
-    Protocol, Received, RtpMap, negotiated,
+    AudioDescription, Carrier, Codec, Crypto, Direction, OfferAnswer, OwnOrigin, PayloadType, Protocol,
+    Received, RtpMap, negotiated,
 };
 
 fn map(number: u8, codec: &'static str) -> RtpMap<'static> {

@@ -179,7 +179,7 @@ impl Engine {
         for (index, stream) in endpoint.streams.iter_mut().enumerate() {
             let config = configs.next().unwrap_or_default();
             if let Some(crypto) = &config.crypto {
-                let owner = *self.keys.entry(crypto.ours.clone()).or_insert((id, index));
+                let owner = *self.keys.entry(crypto.ours.key_and_salt().into()).or_insert((id, index));
                 assert_eq!(owner, (id, index), "an SRTP key of ours is used twice");
                 assert_ne!(crypto.ours, crypto.theirs, "a leg is given its own key");
             }
@@ -243,7 +243,7 @@ impl Engine {
         let mut sound = sound;
         if let Some(crypto) = &stream.config.crypto {
             // Not authentic: dropped before it is believed in anything.
-            sound.key.take().filter(|key| key[..] == crypto.theirs[..])?;
+            sound.key.take().filter(|key| key[..] == *crypto.theirs.key_and_salt())?;
         }
         stream.latched = Some((from, sound.ssrc));
         endpoint.heard_at = now;
@@ -259,7 +259,7 @@ impl Engine {
             out.latched.map(|(address, _)| address).or(out.config.remote.map(|remote| remote.rtp))?;
         if let Some(crypto) = &out.config.crypto {
             assert_eq!(sound.key, None, "closed sound is closed again");
-            sound.key = SoundKey::try_from(&crypto.ours[..]).ok();
+            sound.key = SoundKey::try_from(crypto.ours.key_and_salt()).ok();
         }
         out.sent += 1;
         Some((SocketAddr::new(self.address, out.port), remote, sound))

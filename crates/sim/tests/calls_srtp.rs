@@ -103,7 +103,7 @@ fn a_plain_phone_that_refuses_srtp_is_asked_again_without_and_the_encryption_end
     let (offered, theirs) = last(&world, anna, "> INVITE");
     let (answered, ours) = last(&world, anna, "< 200 INVITE");
     assert_eq!((offered, answered), (Protocol::RtpSavp, Protocol::RtpSavp));
-    assert_eq!((ours.len(), ours[0].tag, ours[0].suite), (1, theirs[0].tag, theirs[0].suite));
+    assert_eq!((ours.len(), ours[0].tag, ours[0].key.suite()), (1, theirs[0].tag, theirs[0].key.suite()));
     assert_ne!(ours[0].key, theirs[0].key);
     assert_talk(&mut world, [anna, bert]);
     end(&mut world, anna);

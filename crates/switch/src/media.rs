@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use offhook_base::MasterKey;
 use offhook_codec::{OpusWishes, VoiceCodec};
 use serde::{Deserialize, Serialize};
 
@@ -249,20 +250,12 @@ pub struct PayloadName {
 }
 
 /// Keys of an SRTP stream terminated here (RFC 4568).
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamCrypto {
-    /// The suite's name, for example `AES_CM_128_HMAC_SHA1_80`.
-    pub suite: Box<str>,
-    /// Master key and salt we protect with, concatenated.
-    pub ours: Box<[u8]>,
-    /// Master key and salt the other end protects with.
-    pub theirs: Box<[u8]>,
-}
-
-impl std::fmt::Debug for StreamCrypto {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "StreamCrypto({}, ***)", self.suite)
-    }
+    /// What we protect with.
+    pub ours: MasterKey,
+    /// What the other end protects with.
+    pub theirs: MasterKey,
 }
 
 part! {

@@ -1,8 +1,7 @@
 //! Keys of a call's media, as its descriptions tell them. RFC 4568.
 
-use offhook_base::Random;
-use offhook_rtp::srtp;
-use offhook_sdp::{Crypto, CryptoSuite};
+use offhook_base::{CryptoSuite, Random};
+use offhook_sdp::Crypto;
 
 use crate::media::Secrets;
 
@@ -50,9 +49,11 @@ impl Keys {
         let mut pairs =
             self.ours.iter().flat_map(|ours| self.theirs.iter().map(move |theirs| (ours, theirs)));
         let (ours, theirs) = pairs.find(|(ours, theirs)| {
-            ours.tag == theirs.tag && ours.suite == theirs.suite && ours.mki.or(theirs.mki).is_none()
+            ours.tag == theirs.tag
+                && ours.key.suite() == theirs.key.suite()
+                && ours.mki.or(theirs.mki).is_none()
         })?;
-        let secrets = Secrets { outgoing: key(ours)?, incoming: key(theirs)? };
+        let secrets = Secrets { outgoing: ours.key.clone(), incoming: theirs.key.clone() };
         if self.agreed.as_ref() == Some(&secrets) {
             return None;
         }
@@ -77,11 +78,6 @@ fn read(body: &[u8]) -> Vec<Crypto> {
         }
     }
     found
-}
-
-fn key(crypto: &Crypto) -> Option<srtp::MasterKey> {
-    let suite = srtp::CryptoSuite::from_name(crypto.suite.as_str())?;
-    srtp::MasterKey::new(suite, crypto.key.key_and_salt()).ok()
 }
 
 #[cfg(test)]
@@ -112,7 +108,7 @@ mod tests {
         let ours = one.described(false, &answer).expect("they agree");
         let theirs = other.described(true, &answer).expect("they agree");
         assert_eq!((&ours.outgoing, &ours.incoming), (&theirs.incoming, &theirs.outgoing));
-        assert_eq!(ours.outgoing.suite(), srtp::CryptoSuite::AesCm128HmacSha1_80);
+        assert_eq!(ours.outgoing.suite(), CryptoSuite::AesCm128HmacSha1_80);
         assert_eq!(one.described(false, &answer), None, "the same again is nothing new");
     }
 

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use offhook_rtp::{srtp::MasterKey, telephone_event::EventCode};
+use offhook_base::MasterKey;
+use offhook_rtp::telephone_event::EventCode;
 
 use super::{audio::Audio, clip::Clip, description::Kind, mouth::Route};
 

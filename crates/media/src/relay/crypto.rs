@@ -2,7 +2,7 @@
 
 use offhook_rtp::{
     rtp::Ssrc,
-    srtp::{CryptoSuite, MasterKey, Progress, Protector, SrtcpMode, Unprotector},
+    srtp::{Progress, Protector, SrtcpMode, Unprotector},
 };
 use offhook_switch::media::{RolloverNote, StreamCrypto, StreamNote};
 
@@ -12,21 +12,11 @@ use crate::DropReason;
 /// What happens to a stream's packets between the wire and the relay.
 #[derive(Debug, Default)]
 pub(super) struct Crypto {
-    mode: Mode,
+    /// Whether SRTP on the wire is clear within. Else packets cross as they are: in clear, or closed from end to end.
+    terminates: bool,
     /// The contexts of the keys known last, even while they rest. What they count (rollovers, SRTCP packets) must never
     /// begin anew under the same key, or two packets would be closed alike (RFC 3711 §9.1).
     contexts: Option<Box<Contexts>>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Mode {
-    /// Nothing: in clear, or closed from end to end.
-    #[default]
-    Through,
-    /// SRTP on the wire, clear within.
-    Terminated,
-    /// Keys that fit no suite: nothing passes, since sending in clear would betray who asked for encryption.
-    Broken,
 }
 
 #[derive(Debug)]
@@ -39,30 +29,23 @@ struct Contexts {
 impl Crypto {
     /// Takes new keys, or none. A direction whose key stays counts on: one side may take a new key alone.
     pub fn configure(&mut self, keys: Option<&StreamCrypto>) {
-        let Some(keys) = keys else {
-            self.mode = Mode::Through;
-            return;
-        };
-        let Some(suite) = CryptoSuite::from_name(&keys.suite) else { return self.refuse(keys) };
-        let (Ok(theirs), Ok(ours)) = (MasterKey::new(suite, &keys.theirs), MasterKey::new(suite, &keys.ours))
-        else {
-            return self.refuse(keys);
-        };
-        self.mode = Mode::Terminated;
+        self.terminates = keys.is_some();
+        let Some(keys) = keys else { return };
         let srtcp = SrtcpMode::Encrypted;
-        match self.contexts.as_deref_mut().filter(|known| known.keys.suite == keys.suite) {
+        match &mut self.contexts {
             Some(known) => {
                 if known.keys.theirs != keys.theirs {
-                    known.theirs = Unprotector::new(&theirs, srtcp);
+                    known.theirs = Unprotector::new(&keys.theirs, srtcp);
                 }
                 if known.keys.ours != keys.ours {
-                    known.ours = Protector::new(&ours, srtcp);
+                    known.ours = Protector::new(&keys.ours, srtcp);
                 }
                 known.keys = keys.clone();
             }
-            None => {
-                let (theirs, ours) = (Unprotector::new(&theirs, srtcp), Protector::new(&ours, srtcp));
-                self.contexts = Some(Box::new(Contexts { keys: keys.clone(), theirs, ours }));
+            unknown => {
+                let (theirs, ours) =
+                    (Unprotector::new(&keys.theirs, srtcp), Protector::new(&keys.ours, srtcp));
+                *unknown = Some(Box::new(Contexts { keys: keys.clone(), theirs, ours }));
             }
         }
     }
@@ -90,36 +73,29 @@ impl Crypto {
 
     /// True if packets cross as they are.
     pub fn is_through(&self) -> bool {
-        self.mode == Mode::Through
+        !self.terminates
     }
 
-    fn refuse(&mut self, keys: &StreamCrypto) {
-        tracing::error!(suite = %keys.suite.escape_debug(), "SRTP keys do not fit their suite: stream is silent");
-        self.mode = Mode::Broken;
+    fn working(&mut self) -> Option<&mut Contexts> {
+        self.contexts.as_deref_mut().filter(|_| self.terminates)
     }
 
     /// Opens the packet that is all of `packet` and returns its new length.
     pub fn unprotect(&mut self, kind: Kind, packet: &mut [u8]) -> Result<usize, DropReason> {
-        let opened = match (&self.mode, &mut self.contexts) {
-            (Mode::Through, _) => return Ok(packet.len()),
-            (Mode::Terminated, Some(contexts)) => match kind {
-                Kind::Media => contexts.theirs.unprotect_rtp(packet),
-                Kind::Control => contexts.theirs.unprotect_rtcp(packet),
-            },
-            _ => return Err(DropReason::NotAuthentic),
+        let Some(contexts) = self.working() else { return Ok(packet.len()) };
+        let opened = match kind {
+            Kind::Media => contexts.theirs.unprotect_rtp(packet),
+            Kind::Control => contexts.theirs.unprotect_rtcp(packet),
         };
         opened.map_err(|_| DropReason::NotAuthentic)
     }
 
     /// Closes the packet that is the first `len` bytes of `buffer` and returns its new length.
     pub fn protect(&mut self, kind: Kind, buffer: &mut [u8], len: usize) -> Result<usize, DropReason> {
-        let closed = match (&self.mode, &mut self.contexts) {
-            (Mode::Through, _) => return Ok(len),
-            (Mode::Terminated, Some(contexts)) => match kind {
-                Kind::Media => contexts.ours.protect_rtp(buffer, len),
-                Kind::Control => contexts.ours.protect_rtcp(buffer, len),
-            },
-            _ => return Err(DropReason::Unprotectable),
+        let Some(contexts) = self.working() else { return Ok(len) };
+        let closed = match kind {
+            Kind::Media => contexts.ours.protect_rtp(buffer, len),
+            Kind::Control => contexts.ours.protect_rtcp(buffer, len),
         };
         closed.map_err(|_| DropReason::Unprotectable)
     }

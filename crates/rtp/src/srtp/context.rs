@@ -1,8 +1,10 @@
 //! Packets in, packets out: the steps of RFC 3711 §3.3 and §3.4.
 
+use offhook_base::MasterKey;
+
 use super::{
     cipher::{Forged, GCM_TAG_LEN, SessionCipher},
-    key::MasterKey,
+    key,
     sources::{Admission, NOTE_EVERY_PACKETS, NotAdmitted, Progress, Sources, WhenFull},
 };
 use crate::{
@@ -126,8 +128,8 @@ impl Protector {
     /// Derives the session keys: a few microseconds, once a call.
     pub fn new(master: &MasterKey, srtcp_mode: SrtcpMode) -> Self {
         Self {
-            rtp: master.rtp_cipher(),
-            rtcp: master.rtcp_cipher(),
+            rtp: key::rtp_cipher(master),
+            rtcp: key::rtcp_cipher(master),
             srtcp_mode,
             rtp_sources: Sources::new(WhenFull::Refuse),
             rtcp_sources: Sources::new(WhenFull::Refuse),
@@ -242,8 +244,8 @@ impl Unprotector {
     /// Derives the session keys: a few microseconds, once a call.
     pub fn new(master: &MasterKey, srtcp_mode: SrtcpMode) -> Self {
         Self {
-            rtp: master.rtp_cipher(),
-            rtcp: master.rtcp_cipher(),
+            rtp: key::rtp_cipher(master),
+            rtcp: key::rtcp_cipher(master),
             srtcp_mode,
             rtp_sources: Sources::new(WhenFull::ForgetOldest),
             rtcp_sources: Sources::new(WhenFull::ForgetOldest),
@@ -369,7 +371,9 @@ impl Associated {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::srtp::{CryptoSuite, cipher::GcmKey};
+    use offhook_base::CryptoSuite;
+
+    use crate::srtp::cipher::GcmKey;
     use aws_lc_rs::aead;
 
     fn hex(text: &str) -> Vec<u8> {

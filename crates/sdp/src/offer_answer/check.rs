@@ -3,7 +3,9 @@
 use thiserror::Error;
 
 use crate::negotiated::first_common;
-use crate::{Crypto, CryptoSuite, MediaDescription, SessionDescription};
+use offhook_base::CryptoSuite;
+
+use crate::{Crypto, MediaDescription, SessionDescription};
 
 /// The first thing about an answer that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -84,7 +86,7 @@ fn have_common_format(offered: &MediaDescription<'_>, answered: &MediaDescriptio
 /// Only where the offer has keys we can read: others pass between the ends, who will judge themselves.
 fn crypto_fits(offered: &MediaDescription<'_>, answered: &MediaDescription<'_>) -> bool {
     let offers: Vec<Crypto> = offered.cryptos().filter_map(Result::ok).collect();
-    let tag_and_suite = |crypto: &Crypto| -> (u32, CryptoSuite) { (crypto.tag, crypto.suite) };
+    let tag_and_suite = |crypto: &Crypto| -> (u32, CryptoSuite) { (crypto.tag, crypto.key.suite()) };
     match answered.cryptos().next() {
         None => !offered.has_crypto(),
         Some(Err(_)) => offered.cryptos().any(|crypto| crypto.is_err()),

@@ -1,7 +1,7 @@
 //! A phone's SRTP keys (RFC 4568): whether it has any, what it says of them, and what it can open.
 
-use offhook_base::{Instant, Random};
-use offhook_sdp::{Crypto, CryptoSuite, MediaDescription};
+use offhook_base::{CryptoSuite, Instant, Random};
+use offhook_sdp::{Crypto, MediaDescription};
 
 use super::Phone;
 use crate::media::{KEY_BYTES, SoundKey};
@@ -43,7 +43,8 @@ impl Keys {
 
     /// Takes the other side's key, if the phone is content with what it says.
     pub fn take(&mut self, audio: &MediaDescription<'_>, is_offer: bool) -> Option<()> {
-        self.theirs = audio.cryptos().find_map(Result::ok).filter(|crypto| crypto.suite == self.ours.suite);
+        self.theirs =
+            audio.cryptos().find_map(Result::ok).filter(|crypto| crypto.key.suite() == self.ours.key.suite());
         self.profile = if audio.protocol().is_secure() { "RTP/SAVP" } else { "RTP/AVP" };
         let content = match &self.theirs {
             Some(theirs) if is_offer => {
@@ -84,7 +85,7 @@ impl Keys {
     }
 
     fn renew(&mut self, random: &mut Random) {
-        self.ours = Crypto::generate(self.ours.tag, self.ours.suite, random);
+        self.ours = Crypto::generate(self.ours.tag, self.ours.key.suite(), random);
     }
 }
 

@@ -9,9 +9,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use offhook_base::Random;
+use offhook_base::{CryptoSuite, Random};
 use offhook_sdp::{
-    Crypto, CryptoSuite, MediaDescription, Protocol, SessionDescription,
+    Crypto, MediaDescription, Protocol, SessionDescription,
     anchor::{CryptoPlan, MediaPlan},
 };
 
@@ -147,13 +147,13 @@ pub fn answer(
     then: Option<MediaDescription<'_>>,
     random: &mut Random,
 ) -> Crypto {
-    let same = |known: &Crypto| known.suite == offered.suite && known.key == offered.key;
+    let same = |known: &Crypto| known.key == offered.key;
     let kept = then.is_some_and(|media| media.cryptos().filter_map(Result::ok).any(|known| same(&known)));
     match before {
-        Protection::Ours(ours) if kept && ours.suite == offered.suite => {
+        Protection::Ours(ours) if kept && ours.key.suite() == offered.key.suite() => {
             Crypto { tag: offered.tag, ..ours.clone() }
         }
-        _ => Crypto::generate(offered.tag, offered.suite, random),
+        _ => Crypto::generate(offered.tag, offered.key.suite(), random),
     }
 }
 
@@ -186,19 +186,15 @@ pub fn fits(
 
 /// The leg's key that belongs to `ours`.
 fn theirs(media: &MediaDescription<'_>, ours: &Crypto) -> Option<Crypto> {
-    let matches =
-        |crypto: &Crypto| crypto.tag == ours.tag && crypto.suite == ours.suite && crypto.mki.is_none();
+    let matches = |crypto: &Crypto| {
+        crypto.tag == ours.tag && crypto.key.suite() == ours.key.suite() && crypto.mki.is_none()
+    };
     media.cryptos().filter_map(Result::ok).find(matches)
 }
 
 /// The pair of keys for the media engine. `None`: the leg has said none that belongs to ours.
 pub fn pair(media: &MediaDescription<'_>, ours: &Crypto) -> Option<StreamCrypto> {
-    let theirs = theirs(media, ours)?;
-    Some(StreamCrypto {
-        suite: ours.suite.as_str().into(),
-        ours: ours.key.key_and_salt().into(),
-        theirs: theirs.key.key_and_salt().into(),
-    })
+    theirs(media, ours).map(|theirs| StreamCrypto { ours: ours.key.clone(), theirs: theirs.key })
 }
 
 /// Completes `plan` by what was decided. `protocol`: the profile to write, if it is not the writer's own.
