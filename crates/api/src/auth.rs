@@ -10,7 +10,7 @@ use axum::{
 };
 use offhook_store::Author;
 
-use crate::{Api, Problem, clock, server::Ends};
+use crate::{Api, Problem, clock, ends::Ends};
 
 /// The bearer of a valid token, by the token's name.
 #[derive(Clone, Debug)]

@@ -1,14 +1,13 @@
 //! The router: what is served where, behind which guard.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{future::Future, io};
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State, connect_info::Connected},
+    extract::{DefaultBodyLimit, Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
-    serve::IncomingStream,
 };
 use tokio::net::TcpListener;
 use utoipa::{
@@ -18,23 +17,9 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, health, metrics, records, site, streams, tokens,
-    websocket,
+    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, ends::Ends, health, metrics, records, site,
+    streams, tokens, websocket,
 };
-
-/// Both ends of the connection a request came by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
-}
-
-impl Connected<IncomingStream<'_, TcpListener>> for Ends {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        let remote = *stream.remote_addr();
-        Self { remote, local: stream.io().local_addr().unwrap_or(remote) }
-    }
-}
 
 #[derive(OpenApi)]
 #[openapi(

@@ -22,7 +22,7 @@ use hyper::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{Api, Problem, server::Ends};
+use crate::{Api, Problem, ends::Ends};
 
 /// What every handshake's key is hashed with (RFC 6455 §1.3).
 const HANDSHAKE_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
