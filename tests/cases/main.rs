@@ -10,6 +10,7 @@ mod kernel_plane;
 mod lasting;
 mod load;
 mod load_forms;
+mod load_links;
 mod looked_at;
 mod outage;
 mod services;

@@ -121,6 +121,14 @@ impl Injection {
         }
     }
 
+    /// What stands in `field`, line by line.
+    pub fn texts(&self, field: usize) -> impl Iterator<Item = String> {
+        (0..self.len()).map(move |number| {
+            let line = self.line(number);
+            String::from_utf8_lossy(self::field(&line, field)).trim().to_string()
+        })
+    }
+
     /// Whether calls take lines of it by their user.
     pub fn is_by_user(&self) -> bool {
         self.order == Order::User

@@ -101,7 +101,7 @@ const ELEMENTS: &[Row] = &[
     row(
         "sendCmd dest, recvCmd src",
         Same,
-        "taken, for one twin; extended 3PCC itself is refused",
+        "with -master and -slave; a command that comes before the scenario asks for it is kept, where SIPp gives the call up",
         "<recvCmd src=\"m\"/>",
     ),
     row("label", Better, "any name, any number", "<label id=\"x\"/><nop/>"),
@@ -385,7 +385,7 @@ const FOOT: &str = "
 
 | what | | remark |
 | --- | --- | --- |
-| transports | better | UDP, TCP, TLS, WebSocket and secure WebSocket, IPv4 and IPv6, one socket or one per call; `-t s1` and `-t sn` are secure WebSocket, not SCTP. Sockets by address (`ui`) and opening broken connections again are not supported yet |
+| transports | better | UDP, TCP, TLS, WebSocket and secure WebSocket, IPv4 and IPv6, one socket or one per call; `-t s1` and `-t sn` are secure WebSocket, not SCTP. One socket for each address with `-t ui` (UDP). While the one connection of all calls is opened again (`-max_reconnect`), calls wait |
 | cores | better | one worker per core for UDP and for sockets per call. One worker where calls share things: global and user variables, `insert` and `replace`, 3PCC, one TCP connection |
 | rate, `-l`, `-m`, `-users` | better | exact over all workers; calls are due on a fixed schedule, so a slow callee does not slow the asking (coordinated omission) |
 | statistics files | same | `-trace_stat`, `-trace_counts`, `-trace_rtt` (with microseconds), `-trace_shortmsg`, `-trace_msg`, `-trace_err`, `-trace_logs`, `-trace_screen`; WatchdogMajor and WatchdogMinor are 0 |

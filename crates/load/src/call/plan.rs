@@ -139,6 +139,8 @@ pub struct Settings {
     pub presets: Vec<(String, String)>,
     /// `-min_rtp_port`, `-max_rtp_port`.
     pub rtp_ports: (u16, u16),
+    /// Commands come from several instances, which `src` tells apart (extended 3PCC).
+    pub checks_source: bool,
     /// What comes to the described ports is judged, whether the scenario sends media or not.
     pub judges_media: bool,
     /// `--allow-public`, for media and for `<setdest>`.
@@ -177,6 +179,7 @@ impl Default for Settings {
             users: None,
             presets: Vec::new(),
             rtp_ports: (8192, 65_535),
+            checks_source: false,
             judges_media: false,
             allow_public: false,
         }

@@ -51,10 +51,7 @@ impl Core {
                 StepKind::ReceiveCommand { .. } => {
                     call.waiting = Waiting::Command;
                     call.wake_at = None;
-                    return match call.command.take() {
-                        Some(command) => self.receive_command(context, call, &command),
-                        None => Flow::Wait,
-                    };
+                    return self.take_command(context, call);
                 }
                 StepKind::Pause { length, is_timewait } => {
                     match self.pause(context, call, length, *is_timewait) {

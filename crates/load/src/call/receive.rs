@@ -284,15 +284,25 @@ impl Core {
 
     /// A command of another instance (3PCC).
     pub(super) fn receive_command(&mut self, context: Context<'_>, call: &mut Call, text: &[u8]) -> Flow {
-        if call.waiting != Waiting::Command {
-            // It came before the scenario is there.
-            call.command = Some(text.into());
-            return Flow::Wait;
+        if call.commands.len() == COMMANDS_MAX {
+            self.complain(context, "more commands than the scenario hears: the oldest is forgotten");
+            call.commands.remove(0);
         }
+        call.commands.push(text.into());
+        if call.waiting == Waiting::Command { self.take_command(context, call) } else { Flow::Wait }
+    }
+
+    /// Goes on with the first command that the step waits for; others come before the scenario is there.
+    pub(super) fn take_command(&mut self, context: Context<'_>, call: &mut Call) -> Flow {
         let index = call.step;
         let Some(step) = context.script.scenario.steps.get(index) else { return Flow::Wait };
+        let StepKind::ReceiveCommand { src } = &step.kind else { return Flow::Wait };
+        let src = src.as_deref().filter(|_| context.plan.settings.checks_source).map(str::as_bytes);
+        let is_wanted = |text: &[u8]| src.is_none() || command_header(text, b"From:") == src;
+        let Some(at) = call.commands.iter().position(|text| is_wanted(text)) else { return Flow::Wait };
+        let text = call.commands.remove(at);
         self.stats.step(call.out_of_call, index, |counts| counts.done += 1);
-        let received = std::mem::replace(&mut call.received, text.to_vec());
+        let received = std::mem::replace(&mut call.received, text.into());
         call.waiting = Waiting::Nothing;
         let flow = self.passed(context, call, step);
         // What a peer said last is what [last_*] means, not the command.
@@ -303,6 +313,9 @@ impl Core {
         }
     }
 }
+
+/// Commands that came before the scenario asks for them, at most.
+const COMMANDS_MAX: usize = 16;
 
 /// Whether a `<recv>` takes the message.
 fn matches(context: Context<'_>, call: &Call, recv: &Recv, view: &View<'_>, index: usize) -> bool {
@@ -411,8 +424,12 @@ fn split_list(value: &[u8]) -> Vec<&[u8]> {
 
 /// The Call-ID of a command: its lines are headers without a start line.
 pub(super) fn command_call_id(text: &[u8]) -> Option<&[u8]> {
+    command_header(text, b"Call-ID:")
+}
+
+fn command_header<'a>(text: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     text.split(|octet| *octet == b'\n').find_map(|line| {
-        let (name, value) = line.trim_ascii().split_at_checked(b"Call-ID:".len())?;
-        name.eq_ignore_ascii_case(b"Call-ID:").then(|| value.trim_ascii())
+        let (name, value) = line.trim_ascii().split_at_checked(wanted.len())?;
+        name.eq_ignore_ascii_case(wanted).then(|| value.trim_ascii())
     })
 }

@@ -102,6 +102,8 @@ pub(super) struct Core {
     pub(super) globals: Vec<Value>,
     pub(super) users: HashMap<u32, Vec<Value>>,
     pub(super) injections: Vec<crate::inject::Cursor>,
+    /// The socket of calls by the line they have of the first injection file (`-t ui`).
+    line_sockets: Vec<SocketId>,
     /// Calls of ours that are over.
     outgoing_over: u64,
     /// Calls that may begin in all, here and in other shards.
@@ -137,6 +139,7 @@ impl Shard {
             globals,
             users: HashMap::new(),
             injections: plan.injections.iter().map(crate::inject::Cursor::new).collect(),
+            line_sockets: Vec::new(),
             outgoing_over: 0,
             calls_max: None,
             closing: false,
@@ -166,6 +169,8 @@ impl Shard {
         call.cseq = plan.settings.base_cseq;
         write_call_id(&mut call.id, plan, start.number);
         self.core.choose_lines(&mut call);
+        let of_line = call.lines.first().and_then(|line| self.core.line_sockets.get(*line as usize));
+        call.socket = of_line.copied().unwrap_or(call.socket);
         self.core.enter(plan, now, call);
     }
 
@@ -328,6 +333,18 @@ impl Shard {
     /// No more than so many calls may come in (`-m`), here and in other shards together.
     pub fn set_calls_max(&mut self, calls_max: Option<u64>) {
         self.core.calls_max = calls_max;
+    }
+
+    /// Calls with a line of the first injection file send from these sockets, one for each line.
+    pub fn set_line_sockets(&mut self, sockets: Vec<SocketId>) {
+        self.core.line_sockets = sockets;
+    }
+
+    /// The connection `from` is gone, and its calls go on over `to`.
+    pub fn move_calls(&mut self, from: SocketId, to: SocketId) {
+        for call in self.core.calls.iter_mut().flatten().filter(|call| call.socket == from) {
+            call.socket = to;
+        }
     }
 
     /// For what only the driver can count.

@@ -59,8 +59,8 @@ pub(super) struct Call {
     /// The branch of each transaction.
     pub(super) branches: Vec<Box<[u8]>>,
     pub(super) challenge: Option<Box<Challenge>>,
-    /// A command that came before the scenario waited for one.
-    pub(super) command: Option<Box<[u8]>>,
+    /// Commands that came before the scenario waited for them.
+    pub(super) commands: Vec<Box<[u8]>>,
     pub(super) media: Option<Box<CallMedia>>,
     /// If it speaks of encrypted media at all.
     pub(super) keys: Option<Box<Keys>>,

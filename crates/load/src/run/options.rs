@@ -2,7 +2,10 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use super::table::{self, Kind};
+use super::{
+    table::{self, Kind},
+    transport::{Reconnecting, TransportMode},
+};
 use crate::{
     call::{Behaviours, Repeating, trace::Wanted},
     scenario::fault::nearest,
@@ -91,6 +94,14 @@ pub struct Options {
     pub dynamic: (u64, u64, u64),
     /// `-3pcc`.
     pub twin: Option<String>,
+    /// `-master` or `-slave`, the name of this instance.
+    pub role: Option<Role>,
+    /// `-slave_cfg`.
+    pub peers: Option<String>,
+    /// `-ip_field`.
+    pub address_field: usize,
+    /// `-max_reconnect`, `-reconnect_close`, `-reconnect_sleep`.
+    pub reconnecting: Reconnecting,
     /// `-f`.
     pub screen_every: Duration,
     /// `-fd`.
@@ -125,6 +136,15 @@ pub struct Options {
     pub idle: Vec<String>,
 }
 
+/// Which part an instance has in a call of several (extended 3PCC).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its name in `-slave_cfg`.
+    pub name: String,
+    /// It begins.
+    pub is_master: bool,
+}
+
 /// Where a scenario comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -132,32 +152,6 @@ pub enum Source {
     BuiltIn(String),
     /// A file.
     File(String),
-}
-
-/// `-t`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransportMode {
-    /// Over connections, else UDP.
-    pub tcp: bool,
-    /// In TLS.
-    pub tls: bool,
-    /// In WebSocket messages.
-    pub websocket: bool,
-    /// One socket for each call.
-    pub per_call: bool,
-}
-
-impl TransportMode {
-    /// As Via names it.
-    pub const fn name(self) -> &'static str {
-        match (self.tcp, self.tls, self.websocket) {
-            (false, ..) => "UDP",
-            (_, false, false) => "TCP",
-            (_, true, false) => "TLS",
-            (_, false, true) => "WS",
-            (_, true, true) => "WSS",
-        }
-    }
 }
 
 /// `-tls_cert`, `-tls_key`, `-tls_ca`.
@@ -223,7 +217,7 @@ impl Default for Options {
             send_to: None,
             scenario: Source::BuiltIn("uac".into()),
             out_of_call: None,
-            transport: TransportMode { tcp: false, tls: false, websocket: false, per_call: false },
+            transport: TransportMode::default(),
             tls: TlsFiles::default(),
             local_ip: None,
             local_port: None,
@@ -259,6 +253,10 @@ impl Default for Options {
             timeout_error: false,
             dynamic: (10_000, 12_000, 4),
             twin: None,
+            role: None,
+            peers: None,
+            address_field: 0,
+            reconnecting: Reconnecting::default(),
             screen_every: Duration::from_secs(1),
             dump_every: Duration::from_secs(60),
             traces: Traces::default(),
@@ -385,7 +383,7 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "-sf" => options.scenario = Source::File(text()),
         "-oocsn" => options.out_of_call = Some(Source::BuiltIn(text())),
         "-oocsf" => options.out_of_call = Some(Source::File(text())),
-        "-t" => options.transport = transport(value)?,
+        "-t" => options.transport = TransportMode::parse(value)?,
         "-tls_cert" => options.tls.certificate = Some(text()),
         "-tls_key" => options.tls.key = Some(text()),
         "-tls_ca" => options.tls.authorities = Some(text()),
@@ -433,6 +431,13 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "-dynamicMax" => options.dynamic.1 = number(value)?,
         "-dynamicStep" => options.dynamic.2 = number(value)?,
         "-3pcc" => options.twin = Some(text()),
+        "-master" => options.role = Some(Role { name: text(), is_master: true }),
+        "-slave" => options.role = Some(Role { name: text(), is_master: false }),
+        "-slave_cfg" => options.peers = Some(text()),
+        "-ip_field" => options.address_field = number(value)?,
+        "-max_reconnect" => options.reconnecting.max = number(value)?,
+        "-reconnect_close" => options.reconnecting.fails_calls = one_of(value, &["true", "false"])? == 0,
+        "-reconnect_sleep" => options.reconnecting.sleep = time(value, 1)?,
         "-f" => options.screen_every = time(value, 1000)?.max(Duration::from_millis(100)),
         "-fd" => options.dump_every = time(value, 1000)?.max(Duration::from_millis(10)),
         "-sleep" => options.sleep = time(value, 1000)?,
@@ -503,25 +508,6 @@ fn one_of(value: &str, known: &[&str]) -> Result<usize, String> {
     found.ok_or_else(|| format!("none of {}", known.join(", ")))
 }
 
-fn transport(value: &str) -> Result<TransportMode, String> {
-    let (kind, per_call) = match value.split_at_checked(1) {
-        Some((kind, "1")) => (kind, false),
-        Some((kind, "n")) => (kind, true),
-        _ if value == "ui" => return Err("sockets by address are not supported yet".into()),
-        _ => return Err("none of u1, un, t1, tn, l1, ln, w1, wn, s1, sn".into()),
-    };
-    let (tcp, tls, websocket) = match kind {
-        "u" => (false, false, false),
-        "t" => (true, false, false),
-        "l" => (true, true, false),
-        "w" => (true, false, true),
-        "s" => (true, true, true),
-        "c" => return Err("compression is not supported".into()),
-        _ => return Err("none of u1, un, t1, tn, l1, ln, w1, wn, s1, sn".into()),
-    };
-    Ok(TransportMode { tcp, tls, websocket, per_call })
-}
-
 fn behaviours(value: &str) -> Result<Behaviours, String> {
     let mut result = Behaviours::NONE;
     for word in value.split(',').map(str::trim) {
@@ -578,7 +564,8 @@ mod tests {
     fn what_is_unknown_or_unsupported_is_told() {
         for (line, word) in [
             ("-snn uac", "did you mean -sn?"),
-            ("-t ui", "not supported"),
+            ("-t ti", "none of u1"),
+            ("-reconnect_close perhaps", "none of true"),
             ("-m x", "whole number"),
             ("-m", "needs a value"),
             ("-tdmmap {1}", "unsupported"),

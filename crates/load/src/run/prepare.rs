@@ -1,6 +1,7 @@
 //! From options to a run: scenarios read, addresses found, sockets bound, workers made.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, SocketAddr, TcpListener},
     path::Path,
@@ -17,6 +18,7 @@ use super::{
     media,
     options::{Options, Source},
     pace::Pace,
+    peers::Peers,
     security::Security,
     sockets::Sockets,
     worker::{Window, Worker},
@@ -25,7 +27,13 @@ use crate::{
     call::{Now, Plan, Settings, Shard, SocketId, trace::Traces},
     inject::Injection,
     media::engine::Engine,
-    scenario::{Known, Scenario, built_in, fault::nearest, model::Action, read::base_name, variables::Scope},
+    scenario::{
+        Known, Scenario, built_in,
+        fault::nearest,
+        model::{Action, StepKind},
+        read::base_name,
+        variables::Scope,
+    },
     stats::Stats,
 };
 
@@ -272,6 +280,7 @@ fn settings(options: &Options, local_ip: IpAddr, port: u16, remote: Option<Socke
         dead_call_ms: options.dead_call_ms.unwrap_or(defaults.dead_call_ms),
         dynamic: options.dynamic,
         users: options.users,
+        checks_source: options.role.is_some(),
         presets: options.presets.clone(),
         ..defaults
     }
@@ -296,7 +305,8 @@ impl Bound {
     ) -> Result<Self, Refusal> {
         // As SIPp: the address given is what messages say; packets are taken at all addresses, unless it is asked for.
         let any = if local_ip.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0_u16; 8]) };
-        let ip = if options.bind_local || local_ip.is_loopback() { local_ip } else { any };
+        let one_address = options.bind_local || options.transport.per_address || local_ip.is_loopback();
+        let ip = if one_address { local_ip } else { any };
         let ports: Vec<u16> = match options.local_port {
             Some(port) => vec![port],
             None => (5060..5060 + PORTS_TRIED).chain([0]).collect(),
@@ -380,6 +390,9 @@ fn assemble(
         {
             join_twin(&mut sockets, twin, plan.main.scenario.is_commanded())?;
         }
+        if let Some(peers) = Peers::read(options)? {
+            join_peers(&mut sockets, &peers, &plan.main.scenario)?;
+        }
         let now = Now { instant: clock.instant(), unix_micros: origin_unix_micros };
         let traces = Traces::new(options.traces.wanted);
         let mut seed = [0; 32];
@@ -387,6 +400,10 @@ fn assemble(
         let mut shard = Shard::new(Arc::clone(&plan), seed, traces, Arc::clone(&numbers), now);
         shard.set_calls_max(options.calls);
         shard.initialise(now);
+        if options.transport.per_address && is_caller {
+            let main = main.map(|(socket, _)| (bound.address, socket));
+            shard.set_line_sockets(line_sockets(options, &plan, &mut sockets, main, count > 1)?);
+        }
         workers.push(Worker {
             index,
             windows: Arc::clone(&windows),
@@ -394,6 +411,7 @@ fn assemble(
             sockets,
             main,
             transport: options.transport,
+            reconnecting: options.reconnecting,
             local: bound.address,
             sockets_max: options.sockets_max,
             pace: Arc::clone(&pace),
@@ -445,6 +463,55 @@ fn join_twin(sockets: &mut Sockets, twin: &str, listens: bool) -> Result<(), Ref
             "cannot connect to the twin at {twin}: {error}\nhint: start this instance last"
         ))
     })
+}
+
+fn join_peers(sockets: &mut Sockets, peers: &Peers, scenario: &Scenario) -> Result<(), Refusal> {
+    let own = peers.own;
+    let listener = listen(own)
+        .map_err(|error| Refusal::bind(format!("cannot take commands of others at {own}: {error}")))?;
+    sockets.listen_twin(listener).map_err(|error| Refusal::fatal(error.to_string()))?;
+    sockets.know_peers(&peers.addresses);
+    for step in scenario.steps.iter().filter(|_| peers.is_master) {
+        let StepKind::SendCommand { dest: Some(name), .. } = &step.kind else { continue };
+        sockets.connect_peer(name).map_err(|error| {
+            Refusal::fatal(format!("cannot reach {name}: {error}\nhint: start the master last"))
+        })?;
+    }
+    Ok(())
+}
+
+/// A socket for each address of the first injection file, told line by line.
+fn line_sockets(
+    options: &Options,
+    plan: &Plan,
+    sockets: &mut Sockets,
+    main: Option<(SocketAddr, SocketId)>,
+    shared: bool,
+) -> Result<Vec<SocketId>, Refusal> {
+    let hint = "hint: -inf FILE, with addresses of ours in the field that -ip_field names";
+    let file = plan.injections.first();
+    let file = file.ok_or_else(|| Refusal::fatal(format!("-t ui needs addresses\n{hint}")))?;
+    let mut known: BTreeMap<SocketAddr, SocketId> = main.into_iter().collect();
+    let mut lines = Vec::new();
+    for text in file.texts(options.address_field) {
+        let ip: IpAddr =
+            text.parse().map_err(|_| Refusal::fatal(format!("-t ui: `{text}` is no address\n{hint}")))?;
+        let address = SocketAddr::new(ip, plan.settings.local_port);
+        if !known.contains_key(&address) {
+            if known.len() >= options.sockets_max {
+                let most = options.sockets_max;
+                return Err(Refusal::fatal(format!("more than {most} addresses\nhint: -max_socket")));
+            }
+            let bound = DatagramSocket::bind(address, shared, options.buffer_bytes);
+            let id = bound.and_then(|socket| sockets.add_udp(socket));
+            known.insert(
+                address,
+                id.map_err(|error| Refusal::bind(format!("cannot bind {address}: {error}")))?,
+            );
+        }
+        lines.extend(known.get(&address));
+    }
+    Ok(lines)
 }
 
 fn pace(options: &Options, plan: &Plan) -> Pace {

@@ -1,6 +1,7 @@
 //! The sockets and connections of one worker.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::AsRawFd as _,
@@ -35,6 +36,8 @@ pub struct Sockets {
     listener: Option<TcpListener>,
     twin_listener: Option<TcpListener>,
     twin: Option<SocketId>,
+    /// Where other instances listen, and our connections to them.
+    peers: BTreeMap<String, (SocketAddr, Option<SocketId>)>,
     batch: DatagramBatch,
     security: Security,
     /// Messages of the outbox that the kernel has taken.
@@ -70,6 +73,7 @@ impl Sockets {
             listener: None,
             twin_listener: None,
             twin: None,
+            peers: BTreeMap::new(),
             batch: DatagramBatch::new(),
             security,
             sent: 0,
@@ -114,6 +118,24 @@ impl Sockets {
         let stream = TcpStream::connect_timeout(&remote, CONNECT_PATIENCE)?;
         self.twin = Some(self.add_stream(Stream::plain(stream, remote, Framing::Command)?)?);
         Ok(())
+    }
+
+    /// Where other instances listen. Connections to them are opened when they are needed.
+    pub fn know_peers(&mut self, peers: &BTreeMap<String, SocketAddr>) {
+        self.peers = peers.iter().map(|(name, address)| (name.clone(), (*address, None))).collect();
+    }
+
+    /// The connection to another instance, opened now if there is none; waits until it is done.
+    pub fn connect_peer(&mut self, name: &str) -> io::Result<SocketId> {
+        let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("-slave_cfg does not name {name}"));
+        let (address, link) = *self.peers.get(name).ok_or_else(unknown)?;
+        if let Some(id) = link {
+            return Ok(id);
+        }
+        let stream = TcpStream::connect_timeout(&address, CONNECT_PATIENCE)?;
+        let id = self.add_stream(Stream::plain(stream, address, Framing::Command)?)?;
+        self.peers.insert(name.into(), (address, Some(id)));
+        Ok(id)
     }
 
     /// Connects from `local` to `remote`, and waits until it is done.
@@ -220,9 +242,13 @@ impl Sockets {
         true
     }
 
-    /// Sends a command to the twin. `false`: there is none.
-    pub fn send_command(&mut self, text: &[u8]) -> bool {
-        let Some(id) = self.twin else { return false };
+    /// Sends a command to the twin, or to the instance of that name. `false`: there is none.
+    pub fn send_command(&mut self, dest: Option<&str>, text: &[u8]) -> bool {
+        let link = match dest.filter(|_| !self.peers.is_empty()) {
+            Some(name) => self.connect_peer(name).ok(),
+            None => self.twin,
+        };
+        let Some(id) = link else { return false };
         let Some(Some(Link::Stream(stream))) = self.links.get_mut(id.0 as usize) else { return false };
         stream.queue(text) && stream.write_out(&self.poll, id).is_ok()
     }
@@ -258,7 +284,10 @@ impl Sockets {
                                 deliver(Input::Fault(&error));
                             }
                             self.close(id);
-                            if self.twin == Some(id) {
+                            let peer = self.peers.values_mut().find(|(_, link)| *link == Some(id));
+                            if let Some((_, link)) = peer {
+                                *link = None;
+                            } else if self.twin == Some(id) {
                                 self.twin = None;
                             } else {
                                 deliver(Input::Gone(id, was_connecting));
@@ -279,6 +308,7 @@ impl Sockets {
         let dressed = if is_twin { plain } else { plain.and_then(|plain| self.security.dress(plain, false)) };
         if let Ok(id) = dressed.and_then(|dressed| self.add_stream(dressed))
             && is_twin
+            && self.peers.is_empty()
         {
             self.twin = Some(id);
         }

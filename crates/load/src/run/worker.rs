@@ -13,9 +13,9 @@ use offhook_net::{Bell, Clock, DatagramSocket};
 
 use super::{
     files::LogFiles,
-    options::TransportMode,
     pace::{Claim, Pace},
     sockets::{Input, Sockets},
+    transport::{Reconnecting, TransportMode},
 };
 use crate::{
     call::{Now, Request, Shard, SocketId, Start, view::View},
@@ -113,6 +113,8 @@ pub struct Worker {
     pub main: Option<(SocketId, u16)>,
     /// How calls get their sockets.
     pub transport: TransportMode,
+    /// What becomes of a broken connection.
+    pub reconnecting: Reconnecting,
     /// Where sockets of calls are bound.
     pub local: SocketAddr,
     /// `-max_socket`.
@@ -295,7 +297,9 @@ impl Worker {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (shard, index, workers) = (&mut self.shard, self.index, self.windows.len());
         let shares = workers > 1 && !self.transport.per_call;
-        self.sockets.receive(ready, &mut |input| match input {
+        let main = self.main.filter(|_| self.transport.tcp && self.reconnecting.max > 0);
+        let (fails_calls, mut lost) = (self.reconnecting.fails_calls, None);
+        let more = self.sockets.receive(ready, &mut |input| match input {
             Input::Message(socket, from, bytes, arrived) => {
                 turn.messages += 1;
                 // What waited for us here was no slowness of the other side.
@@ -315,13 +319,44 @@ impl Worker {
             Input::Command(text) => shard.handle_command(now, text),
             Input::Fault(error) => shard.note(now, error.to_string()),
             Input::Gone(socket, never_was) => {
-                if never_was {
+                if main.is_some_and(|(main, _)| main == socket) {
+                    lost = Some(socket);
+                    if fails_calls {
+                        shard.connection_closed(now, socket);
+                    }
+                } else if never_was {
                     shard.connection_failed(now, socket);
                 } else {
                     shard.connection_closed(now, socket);
                 }
             }
-        })
+        });
+        if let Some(lost) = lost {
+            self.reconnect(now, lost);
+        }
+        more
+    }
+
+    /// Opens the connection of all calls again. As with SIPp nothing goes on meanwhile: there is nothing to send over.
+    fn reconnect(&mut self, now: Now, lost: SocketId) {
+        let (Some(remote), Some((_, port))) = (self.shard.plan().settings.remote, self.main.take()) else {
+            return;
+        };
+        while self.reconnecting.max > 0 && self.window().stage.load(Ordering::SeqCst) < stage::ABORTING {
+            self.reconnecting.max -= 1;
+            std::thread::sleep(self.reconnecting.sleep);
+            // The port that texts name, if the kernel gives it again.
+            let opened = [port, 0].into_iter().find_map(|port| {
+                self.sockets.connect_now(SocketAddr::new(self.local.ip(), port), remote).ok()
+            });
+            if let Some((socket, _)) = opened {
+                self.main = Some((socket, port));
+                self.shard.note(now, format!("the connection to {remote} broke and was opened again"));
+                return self.shard.move_calls(lost, socket);
+            }
+        }
+        self.shard.note(now, format!("the connection to {remote} broke and cannot be opened again"));
+        self.shard.connection_closed(now, lost);
     }
 
     /// Sends, hands over, tells. Returns whether all is sent.
@@ -398,8 +433,8 @@ impl Worker {
             match request {
                 Request::Close(socket) => self.sockets.close(socket),
                 Request::UserFree(user) => self.pace.user_free(user, now.instant.as_nanos()),
-                Request::Command { text, .. } => {
-                    if !self.sockets.send_command(&text) {
+                Request::Command { dest, text } => {
+                    if !self.sockets.send_command(dest.as_deref(), &text) {
                         self.shard.count(Counter::Warnings, 1);
                     }
                 }
