@@ -1,5 +1,5 @@
 //! Who may enter: the guard before call control. Sizes and rates per source, and penalties for guessing passwords; and what
-//! to leave undone when more comes than can be done ([`Overload`]).
+//! to leave undone when more comes than can be done ([`Overload`]), or when the next server asks for it ([`Restraint`]).
 //!
 //! A source is an IPv4 address or an IPv6 /64 network, the smallest unit that one party can be assumed to hold. Each
 //! has two buckets in two separate tables, so that neither a flood of requests nor one of forged sources makes the
@@ -16,9 +16,11 @@ mod edge;
 mod failures;
 mod limits;
 mod overload;
+mod restraint;
 mod source;
 mod table;
 
 pub use edge::{Counters, Edge, Reason, Verdict};
 pub use limits::EdgeLimits;
 pub use overload::{Episode, Overload, OverloadLimits, Worth};
+pub use restraint::{Plea, Restraint};

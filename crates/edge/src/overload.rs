@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const SHARE_MIN: u32 = 10;
 
 /// All of a class, in thousandths.
-const SHARE_MAX: u32 = 1000;
+pub(crate) const SHARE_MAX: u32 = 1000;
 
 /// The least that is let in of the messages of calls that are on. They are sent again when they get lost, up to eleven
 /// times (RFC 3261 §17.1.2.2), so half of them is enough to end every call; without them no load would ever go away.
@@ -276,7 +276,7 @@ impl Overload {
 }
 
 /// A number in `0..1000` that follows from `identity`: FNV-1a with a key, and a last stir (by SplitMix64) for the upper bits.
-fn draw(key: u64, identity: &[u8]) -> u32 {
+pub(crate) fn draw(key: u64, identity: &[u8]) -> u32 {
     let mut hash = 0xcbf2_9ce4_8422_2325 ^ key;
     for octet in identity {
         hash = (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3);

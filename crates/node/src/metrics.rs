@@ -102,7 +102,7 @@ pub fn all(control: &Control) -> Vec<Metric> {
     families
 }
 
-fn overload(overload: &OverloadGauges) -> [Metric; 2] {
+fn overload(overload: &OverloadGauges) -> [Metric; 3] {
     let by_class = |value: &dyn Fn(usize) -> f64| {
         let classes = Gauges::OVERLOAD_CLASSES.iter().enumerate();
         classes
@@ -121,6 +121,12 @@ fn overload(overload: &OverloadGauges) -> [Metric; 2] {
             help: "Messages refused or dropped because more came than could be done, by class.",
             kind: MetricKind::Counter,
             samples: by_class(&|class| overload.given_up[class] as f64),
+        },
+        Metric {
+            name: "offhook_overload_withheld",
+            help: "Calls that were not offered to a peer because it asked for that (RFC 7339).",
+            kind: MetricKind::Counter,
+            samples: vec![Sample { labels: Vec::new(), value: overload.withheld as f64 }],
         },
     ]
 }

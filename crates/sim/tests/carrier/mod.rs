@@ -86,9 +86,15 @@ pub fn statuses(world: &World) -> Vec<u16> {
 
 /// The carrier answers `request`; `headers` are whole lines.
 pub fn answer(world: &mut World, request: &Request, status: &str, headers: &str, body: &str) {
+    let via = line_of(request, HeaderName::Via);
+    answer_with(world, request, &via, status, headers, body);
+}
+
+/// The same with another Via.
+pub fn answer_with(world: &mut World, request: &Request, via: &str, status: &str, headers: &str, body: &str) {
     let mut text = format!("SIP/2.0 {status}\r\n");
     for name in [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq] {
-        let value = line_of(request, name);
+        let value = if name == HeaderName::Via { via.to_string() } else { line_of(request, name) };
         let tag = if name == HeaderName::To && !value.contains("tag=") {
             ";tag=carrier"
         } else {

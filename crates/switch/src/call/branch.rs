@@ -1,11 +1,13 @@
 //! INVITEs go out to devices, and their responses come back.
 
 use offhook_base::Moment;
+use offhook_edge::Plea;
 use offhook_sdp::SessionDescription;
 use offhook_sip::{
     dialog::Dialog,
     header::HeaderName,
     message::{Method, Response, StatusCode},
+    overload::OverloadWord,
     reliable::{Arrival, ReliableOrder},
     write::{HeaderValue, MessageWriter},
 };
@@ -35,6 +37,9 @@ impl Call {
     pub(super) fn send_invite(&mut self, services: &mut Services, index: LegIndex, now: Moment) {
         let (from, to) = (self.party_of(CALLER), self.party_of(index));
         let writer = self.legs[usize::from(CALLER)].session.as_writer();
+        if self.is_withheld(services, index, now) {
+            return self.branch_refused(services, index, StatusCode::SERVICE_UNAVAILABLE, now);
+        }
         let leg = &mut self.legs[usize::from(index)];
         if self.offer.as_ref().is_some_and(|offer| !leg.session.takes_offer(offer, &writer)) {
             tracing::debug!(leg = index, "the offer's SRTP keys do not do for both legs");
@@ -44,7 +49,8 @@ impl Call {
         let description =
             self.offer.as_ref().map(|offer| leg.session.describe_offer(offer, &writer, &mut services.random));
         let transaction = services.layer.new_branch();
-        let via = services.via(&leg.destination, transaction);
+        let is_peer = branch.way.peer().is_some();
+        let via = services.via(&leg.destination, transaction).listening(is_peer);
         let contact = services.contact(&leg.destination, None);
         let headers = request.headers();
         let mut writer =
@@ -73,7 +79,7 @@ impl Call {
         writer.header(&HeaderName::Supported, supported);
         branch.session_offer.write(&mut writer);
         writer.header(&HeaderName::UserAgent, &services.settings.product);
-        if branch.way.peer().is_some() {
+        if is_peer {
             // A peer is within the trust domain of RFC 3325: it may know even a hidden caller.
             writer.header(&HeaderName::PAssertedIdentity, self.identity.asserted());
         }
@@ -113,6 +119,7 @@ impl Call {
         now: Moment,
     ) {
         let status = response.status();
+        self.note_load(services, index, response, now);
         if status == StatusCode::TRYING {
             return;
         }
@@ -123,6 +130,35 @@ impl Call {
             self.branch_answered(services, index, response, now);
         } else {
             self.branch_failed(services, index, response, now);
+        }
+    }
+
+    /// Whether the peer has asked not to get this call now (RFC 7339 §5.4). One that it has begun to look at, by a challenge, goes
+    /// on; a call for help is never withheld (§5.10.1).
+    fn is_withheld(&self, services: &mut Services, index: LegIndex, now: Moment) -> bool {
+        let leg = &self.legs[usize::from(index)];
+        leg.branch.as_ref().is_some_and(|branch| {
+            branch.way.peer().is_some()
+                && branch.attempts == 0
+                && !self.is_for_help(services)
+                && services.restraint.withholds(
+                    leg.destination.remote(),
+                    branch.call_id.as_bytes(),
+                    now.instant,
+                )
+        })
+    }
+
+    /// What a peer says of its load with the response.
+    fn note_load(&self, services: &mut Services, index: LegIndex, response: &Response, now: Moment) {
+        let leg = &self.legs[usize::from(index)];
+        if leg.branch.as_ref().is_none_or(|branch| branch.way.peer().is_none()) {
+            return;
+        }
+        let word = response.headers().via().ok().and_then(|via| OverloadWord::read(&via));
+        if let Some(OverloadWord { percent, validity, sequence }) = word {
+            let plea = Plea { percent, validity, sequence };
+            services.restraint.hear(leg.destination.remote(), plea, now.instant);
         }
     }
 

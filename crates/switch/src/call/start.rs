@@ -224,12 +224,15 @@ impl Call {
         self.offer.as_ref().is_some_and(|offer| !caller.session.may_offer(offer))
     }
 
+    /// Whether it is a call to an emergency number.
+    pub(super) fn is_for_help(&self, services: &Services) -> bool {
+        services.settings.emergency_numbers.iter().any(|number| **number == *self.callee_user)
+    }
+
     /// How the caller's media is protected. A call for help is not refused for a lack of keys.
     fn srtp_of_caller(&self, services: &Services) -> Srtp {
-        let is_emergency =
-            services.settings.emergency_numbers.iter().any(|number| **number == *self.callee_user);
         match srtp_of(&self.who) {
-            Srtp::Always if is_emergency => Srtp::Auto,
+            Srtp::Always if self.is_for_help(services) => Srtp::Auto,
             srtp => srtp,
         }
     }

@@ -23,7 +23,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::BytesMut;
 use offhook_base::{Instant, Moment, Random};
-use offhook_edge::{Edge, EdgeLimits, Overload};
+use offhook_edge::{Edge, EdgeLimits, Overload, Restraint};
 use offhook_sip::{
     message::Request,
     transaction::{self, LayerConfig, ServerKey, TransactionLayer},
@@ -102,6 +102,7 @@ impl Exchange {
                 directory,
                 lines: Lines::default(),
                 peer_calls: PeerCalls::default(),
+                restraint: Restraint::new(random.next_u64()),
                 random,
                 owners: Owners::default(),
                 sleepers: Sleepers::default(),

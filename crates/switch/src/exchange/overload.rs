@@ -102,7 +102,11 @@ impl Exchange {
 
     /// How the guard against overload stands, for the gauges.
     pub(super) fn overload_gauges(&self) -> OverloadGauges {
-        OverloadGauges { let_in: self.overload.shares(), given_up: self.overload.given_up() }
+        OverloadGauges {
+            let_in: self.overload.shares(),
+            given_up: self.overload.given_up(),
+            withheld: self.services.restraint.withheld(),
+        }
     }
 }
 
@@ -113,6 +117,8 @@ pub struct OverloadGauges {
     pub let_in: [u32; 3],
     /// How many messages of each were given up since the start.
     pub given_up: [u64; 3],
+    /// How many calls were kept from peers that asked for it since the start (RFC 7339).
+    pub withheld: u64,
 }
 
 impl Gauges {

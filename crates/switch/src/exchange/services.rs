@@ -6,8 +6,10 @@ use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{DataSubject, HostPort, Moment, Personal, Random};
+use offhook_edge::Restraint;
 use offhook_sip::{
     message::{Method, StatusCode},
+    overload,
     transaction::{Branch, ClientKey, SendError, ServerKey, TransactionLayer},
     transport::{Destination, Flow, Transport},
     write::{HeaderValue, Line, MessageWriter},
@@ -51,6 +53,8 @@ pub struct Services {
     pub lines: Lines,
     /// How many calls each peer has.
     pub peer_calls: PeerCalls,
+    /// What peers have said of their load.
+    pub restraint: Restraint,
     /// Tags, Call-IDs, session ids.
     pub random: Random,
     /// Who owns what.
@@ -178,7 +182,7 @@ impl Services {
 
     /// The Via of a request to `to`.
     pub fn via(&self, to: &Destination, branch: Branch) -> OwnVia {
-        OwnVia { transport: to.transport(), sent_by: self.our_address(to), branch }
+        OwnVia { transport: to.transport(), sent_by: self.our_address(to), branch, listens: false }
     }
 
     /// The Contact of a dialog whose other end is at `to`. `user` makes it readable to people; it routes nothing.
@@ -218,6 +222,14 @@ pub struct OwnVia {
     transport: Transport,
     sent_by: OwnAddress,
     branch: Branch,
+    listens: bool,
+}
+
+impl OwnVia {
+    /// Says that the next server's word on its load is heeded, if `listens` (RFC 7339 §5.1).
+    pub fn listening(self, listens: bool) -> Self {
+        Self { listens, ..self }
+    }
 }
 
 impl HeaderValue for OwnVia {
@@ -225,6 +237,9 @@ impl HeaderValue for OwnVia {
         line.text("SIP/2.0/").text(self.transport.via_token()).text(" ");
         self.sent_by.write(line);
         line.text(";branch=").text(self.branch.as_str()).text(";rport");
+        if self.listens {
+            line.text(overload::LISTENING);
+        }
     }
 }
 
