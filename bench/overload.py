@@ -10,8 +10,10 @@ import process
 from servers import CALLER
 
 HOLD_MS = 1000
-# The kernel hands out the share in so short portions that a wait for the next one is not felt as overload.
-PERIOD_US = 10_000
+# The kernel hands out the share in so short portions that a wait for the next one is not felt as overload; none is shorter
+# than a millisecond.
+PORTION_US = 1000
+PERIOD_US_MIN = 10_000
 SETTLE_S = 5
 
 
@@ -19,17 +21,18 @@ class Cage:
     """A control group that gives a family of processes `share` of one CPU: cgroup v1 or v2, whichever can be written."""
 
     def __init__(self, pid, share):
-        quota = max(1000, int(PERIOD_US * share))
+        period = max(PERIOD_US_MIN, int(PORTION_US / share))
+        quota = int(period * share)
         name = f"offhook-bench-{os.getpid()}"
         if Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists():
             self.kind, self.path = "cgroup v1", Path("/sys/fs/cgroup/cpu") / name
             self.path.mkdir()
-            (self.path / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self.path / "cpu.cfs_period_us").write_text(str(period))
             (self.path / "cpu.cfs_quota_us").write_text(str(quota))
         else:
             self.kind, self.path = "cgroup v2", Path("/sys/fs/cgroup") / name
             self.path.mkdir()
-            (self.path / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            (self.path / "cpu.max").write_text(f"{quota} {period}")
         for member in process.family(pid):
             (self.path / "cgroup.procs").write_text(str(member))
 
