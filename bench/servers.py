@@ -70,6 +70,10 @@ bindings = 1000000
 requests_per_source_per_sec = 1000000
 requests_burst = 1000000
 auth_failures_per_source_per_min = 10000
+[edge] # all of a bench's users are one source
+requests_per_network_per_sec = 0
+requests_per_account_per_sec = 0
+stray_points = 0
 [log]
 level = "warn"
 """)

@@ -20,6 +20,8 @@ if [[ $what == test || $what == bench ]]; then
     [[ -e /usr/lib/x86_64-linux-gnu/kamailio/modules/tls.so || -e /usr/lib/aarch64-linux-gnu/kamailio/modules/tls.so ]] || packages+=(kamailio-tls-modules)
     need ffmpeg ffmpeg
     need python3 python3
+    need svmap sipvicious
+    need nft nftables
     need openssl openssl
     # For the in-kernel media plane; without it the node is built without that. Debian 12 has a newer one than its `clang`.
     clang=clang

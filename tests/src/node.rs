@@ -281,6 +281,17 @@ level = "debug"
         serde_json::from_str(&answer.body).unwrap_or(Value::Null)
     }
 
+    /// What a command of the command line prints, which must succeed.
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        let command = command.args(words).arg("--config").arg(self.directory().join("offhook.toml"));
+        let output = command.current_dir(self.directory()).output().expect("the program runs");
+        let [said, complained] =
+            [&output.stdout, &output.stderr].map(|octets| String::from_utf8_lossy(octets).into_owned());
+        assert!(output.status.success(), "offhook {words:?}: {complained}");
+        said
+    }
+
     /// Makes the site what `document` says.
     pub fn apply(&self, document: &str) {
         self.api("POST", "/apply", Some(("application/toml", document)));

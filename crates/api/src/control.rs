@@ -1,9 +1,14 @@
 //! What the API asks of the running node. The node implements [`NodeControl`]; the API knows nothing of workers.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use offhook_base::{Personal, UtcMillis};
+use offhook_edge::{EdgeOverview, SourceView};
 use offhook_switch::{
     fact::Fact,
     record::CallId,
@@ -39,6 +44,22 @@ pub trait NodeControl: Send + Sync + 'static {
     /// that who adds a line by the API can register it with the next packet.
     fn directory_changed(&self) -> BoxFuture<'_, ()>;
 
+    /// How the guard at the edge stands: who sends most, who is banned. `None`: the worker did not answer.
+    fn edge(&self) -> BoxFuture<'_, Option<EdgeView>>;
+
+    /// What the guard knows of an address, and the peer whose it is.
+    fn look_at(&self, address: IpAddr) -> BoxFuture<'_, Option<(SourceView, Option<PeerName>)>>;
+
+    /// Bans an address, whoever it is.
+    fn ban(&self, address: IpAddr, time: Duration) -> BoxFuture<'_, ()>;
+
+    /// Ends the ban and the penalties of an address; whether there were any.
+    fn pardon(&self, address: IpAddr) -> BoxFuture<'_, bool>;
+
+    /// The store's networks have changed: read them and the files again, and put them into force. Else says what is
+    /// wrong; those in force stay then.
+    fn lists_changed(&self) -> BoxFuture<'_, Result<(), String>>;
+
     /// Counters and gauges of every room, as they stand now.
     fn metrics(&self) -> BoxFuture<'_, Vec<Metric>>;
 
@@ -51,6 +72,24 @@ pub trait NodeControl: Send + Sync + 'static {
     /// Begins to drain: no new calls, running ones may finish within the configured limit, then the process ends.
     /// Returns at once.
     fn drain(&self) -> BoxFuture<'_, ()>;
+}
+
+/// How the guard stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EdgeView {
+    /// Counters, bans, who sends most.
+    pub overview: EdgeOverview,
+    /// Which peer each of those who send most is.
+    pub peers: Vec<Option<PeerName>>,
+}
+
+/// A peer by its names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerName {
+    /// Its tenant.
+    pub tenant: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
 }
 
 /// Which SIP messages a trace shall show. Everything that is set must match; an empty filter passes all.

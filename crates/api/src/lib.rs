@@ -11,6 +11,7 @@ mod auth;
 mod calls;
 mod clock;
 pub mod control;
+mod edge;
 mod ends;
 mod extract;
 mod health;

@@ -17,7 +17,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, ends::Ends, health, metrics, records, site,
+    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, records, site,
     streams, tokens, websocket,
 };
 
@@ -33,6 +33,7 @@ use crate::{
         (name = "node", description = "The node itself"),
         (name = "site", description = "Tenants, users, devices, lines and peers"),
         (name = "calls", description = "What is happening now"),
+        (name = "edge", description = "Who is let in, who is banned, who sends most"),
         (name = "records", description = "What happened"),
         (name = "tokens", description = "Who may use this API"),
     )
@@ -59,6 +60,12 @@ fn quick_routes() -> OpenApiRouter<Api> {
         .routes(routes!(calls::list_registrations))
         .routes(routes!(calls::list_calls))
         .routes(routes!(calls::read_call, calls::hang_up))
+        .routes(routes!(edge::overview))
+        .routes(routes!(edge::look_at))
+        .routes(routes!(edge::ban))
+        .routes(routes!(edge::pardon))
+        .routes(routes!(edge::list_networks, edge::add_network, edge::remove_network))
+        .routes(routes!(edge::import_networks))
         .routes(routes!(records::list_records))
         .routes(routes!(records::read_record))
         .routes(routes!(tokens::list_tokens, tokens::add_token))

@@ -324,6 +324,20 @@ pub(crate) fn event(fact: &Fact, sight: Sight) -> (&'static str, Value) {
             }),
         ),
         What::Unbound { line, why, .. } => ("unbound", json!({ "line": line, "why": why })),
+        What::Banned(banned) => (
+            "banned",
+            json!({
+                "source": if sight == Sight::Clear {
+                    banned.source.disclose(Purpose::Operation).to_text()
+                } else {
+                    banned.source.to_string()
+                },
+                "why": banned.why.name(),
+                "spared": banned.is_spared,
+                "seconds": banned.left.as_secs(),
+            }),
+        ),
+        What::Pardoned(address) => ("pardoned", json!({ "source": sight.show(address) })),
         What::Refused { why, source } => ("refused", json!({ "why": why, "source": sight.show(source) })),
     };
     data["at"] = fact.at.to_string().into();

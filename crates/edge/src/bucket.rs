@@ -38,6 +38,26 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// A bucket that will be full at this time, in nanoseconds: all that there is to it.
+    pub(crate) const fn full_at(nanos: u64) -> Self {
+        Self { full_at: nanos }
+    }
+
+    /// When it will be full, or was.
+    pub(crate) const fn is_full_at(self) -> u64 {
+        self.full_at
+    }
+
+    /// Takes `tokens` at once, whether or not they are there; whether they were.
+    pub(crate) fn charge(&mut self, rate: Rate, tokens: u32, now: Instant) -> bool {
+        let price = rate.interval.saturating_mul(tokens.into());
+        let next = self.full_at.max(now.as_nanos()).saturating_add(price);
+        let is_covered = next.saturating_sub(now.as_nanos()) <= rate.depth;
+        // Not deeper than empty: what is owed past that is punished by other means.
+        self.full_at = next.min(now.as_nanos().saturating_add(rate.depth));
+        is_covered
+    }
+
     /// Takes a token, or says after how long there will be one.
     pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let next = self.full_at.max(now.as_nanos()).saturating_add(rate.interval);

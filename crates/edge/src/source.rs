@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr};
 
+use crate::prefix::Prefix;
+
 /// The party behind an address, as far as an address tells: an IPv4 address, or the /64 network of an IPv6 address,
 /// since whoever holds one address of it holds them all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +21,29 @@ impl From<IpAddr> for Source {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => Key::Address(address.into()),
             IpAddr::V6(address) => Key::Network((u128::from(address) >> 64) as u64),
+        })
+    }
+}
+
+impl Source {
+    /// The address, or the first one of the network.
+    pub(crate) fn address(self) -> IpAddr {
+        match self.0 {
+            Key::Address(bits) => IpAddr::V4(bits.into()),
+            Key::Network(bits) => IpAddr::V6((u128::from(bits) << 64).into()),
+        }
+    }
+
+    /// All addresses of it.
+    pub(crate) fn prefix(self) -> Prefix {
+        Prefix::of(self.address(), if matches!(self.0, Key::Network(_)) { 64 } else { 32 })
+    }
+
+    /// The network around it that is mostly in one hand: an IPv4 /24, an IPv6 /48.
+    pub(crate) fn surroundings(self) -> Self {
+        Self(match self.0 {
+            Key::Address(bits) => Key::Address(bits & !0xff),
+            Key::Network(bits) => Key::Network(bits & !0xffff),
         })
     }
 }

@@ -38,6 +38,22 @@ impl<T: Default> SourceTable<T> {
         self.entries.len()
     }
 
+    /// All that are known, the one used last first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Source, &T)> {
+        let first = (!self.entries.is_empty()).then_some(self.newest);
+        let older = |&place: &u32| Some(self.entry(place).older).filter(|&older| older != place);
+        std::iter::successors(first, older).map(|place| {
+            let entry = self.entry(place);
+            (entry.source, &entry.value)
+        })
+    }
+
+    /// Forgets what is known of `source`; it keeps its place.
+    pub(crate) fn reset(&mut self, source: Source) -> Option<T> {
+        let place = *self.places.get(&source)?;
+        Some(std::mem::take(&mut self.entry_mut(place).value))
+    }
+
     /// The state of `source` if it is known, without marking it as used.
     pub(crate) fn peek(&self, source: Source) -> Option<&T> {
         self.places.get(&source).map(|&place| &self.entry(place).value)

@@ -82,6 +82,8 @@ counters! {
     refused_total_limit,
     /// Connections refused because their source holds too many.
     refused_source_limit,
+    /// Connections refused because their source is denied or banned.
+    refused_shut_out,
     /// TLS or WebSocket handshakes that failed.
     handshake_failures,
     /// TLS or WebSocket handshakes that took too long.

@@ -1,13 +1,18 @@
 //! What the API may ask of this node: each question is one command to the worker and its answer.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use offhook_api::control::{Metric, NodeControl, Readiness, TraceFilter, TracedMessage};
+use offhook_api::control::{EdgeView, Metric, NodeControl, PeerName, Readiness, TraceFilter, TracedMessage};
 use offhook_base::Moment;
+use offhook_edge::SourceView;
 use offhook_media::MediaHandle;
 use offhook_net::{CommandSender, NetCounters};
 use offhook_store::{BindingWriter, RecordWriter, Store};
@@ -21,7 +26,9 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::{
     calls::KeptStatus,
+    doors::Doors,
     facts::FactCounters,
+    lists::ListSources,
     metrics,
     trace::Tap,
     troubles::{Signs, Troubles},
@@ -64,6 +71,10 @@ pub struct Control {
     pub troubles: Mutex<Troubles>,
     /// The binding writer, for how it fares.
     pub bindings: BindingWriter,
+    /// Where lists of networks come from.
+    pub lists: tokio::sync::Mutex<ListSources>,
+    /// Told of other lists.
+    pub doors: Arc<Doors>,
     /// Answers and media events that found the worker's queue full and were handed over later.
     pub delayed: Arc<AtomicU64>,
 }
@@ -124,6 +135,24 @@ impl Control {
         }
     }
 
+    /// Reads the lists of networks and puts them into force; `only_changed`: unless the files are as they were.
+    ///
+    /// # Errors
+    /// One cannot be read: the lists in force stay.
+    pub async fn read_lists(&self, only_changed: bool) -> Result<(), String> {
+        let mut sources = self.lists.lock().await;
+        if only_changed && !sources.have_changed() {
+            return Ok(());
+        }
+        let stored = self.store.networks().await.map_err(|error| error.to_string())?;
+        // Sorting millions takes its time.
+        let lists = tokio::task::block_in_place(|| sources.read(&stored))?;
+        let (allowed, denied) = lists.sizes();
+        tracing::info!(allowed, denied, octets = lists.octets(), "lists of networks in force");
+        self.doors.set_lists(Arc::clone(&lists));
+        self.commands.try_send(Command::Lists(lists)).map_err(|_| "the worker is overloaded".to_string())
+    }
+
     /// The sizes of the exchange's tables now; the metrics remember them.
     pub async fn gauges(&self) -> Option<Gauges> {
         let gauges = self.ask(Command::Gauges).await?;
@@ -171,6 +200,29 @@ impl NodeControl for Control {
                 Err(error) => tracing::error!(%error, "the directory cannot be read: the one in force stays"),
             }
         })
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Option<EdgeView>> {
+        Box::pin(async {
+            let (overview, peers) = self.ask(Command::Edge).await?;
+            Some(EdgeView { overview, peers })
+        })
+    }
+
+    fn look_at(&self, address: IpAddr) -> BoxFuture<'_, Option<(SourceView, Option<PeerName>)>> {
+        Box::pin(async move { self.ask(|answer| Command::LookAt(address, answer)).await })
+    }
+
+    fn ban(&self, address: IpAddr, time: Duration) -> BoxFuture<'_, ()> {
+        Box::pin(async move { self.ask(|done| Command::Ban(address, time, done)).await.unwrap_or_default() })
+    }
+
+    fn pardon(&self, address: IpAddr) -> BoxFuture<'_, bool> {
+        Box::pin(async move { self.ask(|answer| Command::Pardon(address, answer)).await.unwrap_or_default() })
+    }
+
+    fn lists_changed(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { self.read_lists(false).await })
     }
 
     fn metrics(&self) -> BoxFuture<'_, Vec<Metric>> {

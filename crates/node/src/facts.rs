@@ -8,9 +8,12 @@ use std::sync::{
 };
 
 use offhook_base::Purpose;
+use offhook_edge::BannedSource;
 use offhook_store::{BindingWriter, RecordWriter};
 use offhook_switch::fact::{Fact, Refusal, What};
 use tokio::sync::broadcast;
+
+use crate::doors::Doors;
 
 /// Facts that a slow listener may lag behind before it misses some.
 pub const LISTENER_BACKLOG: usize = 4096;
@@ -58,6 +61,8 @@ pub struct FactSink {
     pub listeners: broadcast::Sender<Arc<Fact>>,
     /// What was counted.
     pub counters: Arc<FactCounters>,
+    /// Told of bans.
+    pub doors: Arc<Doors>,
     /// The operator wants numbers and addresses in the log.
     pub unmasked: bool,
 }
@@ -87,6 +92,8 @@ impl FactSink {
                 tracing::info!(call_id = %call, leg, from, to, ?why, "leg transcoded");
             }
             What::Bound(_) | What::Unbound { .. } => self.bindings.offer(&fact.what),
+            What::Banned(banned) => self.tell_of_ban(banned),
+            What::Pardoned(address) => self.doors.pardon(*address.disclose(Purpose::Protection)),
             What::Refused { why, source } if self.unmasked => {
                 tracing::debug!(?why, source = %source.disclose(Purpose::Operation), "refused");
             }
@@ -95,6 +102,18 @@ impl FactSink {
         }
         if self.listeners.receiver_count() > 0 {
             let _ = self.listeners.send(Arc::new(fact));
+        }
+    }
+
+    fn tell_of_ban(&self, banned: &BannedSource) {
+        self.doors.ban(banned);
+        let BannedSource { source, why, is_spared, left, .. } = banned;
+        let (why, secs) = (why.name(), left.as_secs());
+        if self.unmasked {
+            let source = source.disclose(Purpose::Operation).to_text();
+            tracing::info!(%source, why, secs, spared = is_spared, "source banned");
+        } else {
+            tracing::info!(%source, why, secs, spared = is_spared, "source banned");
         }
     }
 

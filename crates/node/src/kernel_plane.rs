@@ -21,7 +21,7 @@ pub fn wanted(config: &Config) -> Option<KernelConfig> {
 }
 
 /// The name of this node's own pins, after its data directory: others may run on the host.
-fn own(data: &Path) -> String {
+pub fn own(data: &Path) -> String {
     let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     // That file system takes no dots.
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };

@@ -3,10 +3,18 @@
 use std::sync::{PoisonError, atomic::Ordering};
 
 use offhook_api::control::{Metric, MetricKind, Sample};
+use offhook_edge::Reason;
 use offhook_media::{DropReason, Snapshot};
-use offhook_switch::exchange::{Gauges, OverloadGauges, Resumed};
+use offhook_switch::{
+    exchange::{Gauges, OverloadGauges, Resumed},
+    fact::Refusal,
+};
 
-use crate::{control::Control, facts::REFUSALS, troubles::Trouble};
+use crate::{
+    control::Control,
+    facts::{FactCounters, REFUSALS},
+    troubles::Trouble,
+};
 
 /// All families.
 pub fn all(control: &Control) -> Vec<Metric> {
@@ -64,16 +72,23 @@ pub fn all(control: &Control) -> Vec<Metric> {
             name: "offhook_refused",
             help: "Messages and requests refused, by reason.",
             kind: Counter,
-            samples: REFUSALS
-                .iter()
-                .zip(&facts.refused)
-                .map(|(reason, counter)| Sample {
-                    labels: vec![("reason", snake(reason))],
-                    value: count(counter),
-                })
-                .collect(),
+            samples: refused(facts, &gauges.edge),
         },
+        Metric::single(
+            "offhook_edge_passed",
+            "Messages that the guard let in.",
+            Counter,
+            gauges.edge.passed as f64,
+        ),
+        Metric::single("offhook_edge_bans", "Bans begun.", Counter, gauges.edge.bans as f64),
+        Metric::single(
+            "offhook_edge_sources_forgotten",
+            "Sources that were forgotten to make room for others.",
+            Counter,
+            gauges.edge.sources_forgotten as f64,
+        ),
     ];
+    families.extend(wall(control));
     let troubles = control.troubles.lock().unwrap_or_else(PoisonError::into_inner);
     let is_on = |trouble| f64::from(u8::from(troubles.on().any(|on| on == trouble)));
     families.push(Metric {
@@ -100,6 +115,38 @@ pub fn all(control: &Control) -> Vec<Metric> {
             .collect(),
     });
     families
+}
+
+fn wall(control: &Control) -> [Metric; 2] {
+    let wall = control.doors.wall();
+    [
+        Metric::single(
+            "offhook_edge_kernel",
+            "Whether the kernel drops what comes from the denied and the banned: 1 or 0; the log says why not.",
+            MetricKind::Gauge,
+            f64::from(u8::from(wall.is_some())),
+        ),
+        Metric::single(
+            "offhook_edge_kernel_dropped",
+            "Packets of the denied and the banned that the kernel dropped, as of the last ten seconds.",
+            MetricKind::Counter,
+            wall.map_or(0.0, |wall| wall.dropped() as f64),
+        ),
+    ]
+}
+
+/// What call control refused, and what the guard did before it.
+fn refused(facts: &FactCounters, edge: &offhook_edge::Counters) -> Vec<Sample> {
+    let by_guard = Reason::ALL.iter().map(|&reason| (reason.name().to_string(), edge.refused(reason) as f64));
+    let by_calls = REFUSALS.iter().zip(&facts.refused);
+    // The guard counts these itself, those that it drops included.
+    let by_calls =
+        by_calls.filter(|(reason, _)| !matches!(reason, Refusal::Rate | Refusal::AuthenticationRate));
+    by_calls
+        .map(|(reason, counter)| (snake(reason), counter.load(Ordering::Relaxed) as f64))
+        .chain(by_guard)
+        .map(|(reason, value)| Sample { labels: vec![("reason", reason)], value })
+        .collect()
 }
 
 fn overload(overload: &OverloadGauges) -> [Metric; 3] {

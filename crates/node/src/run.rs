@@ -8,7 +8,8 @@ use offhook_net::{Clock, tls::ServerTls};
 use crate::{
     Welcome,
     config::Config,
-    logging, notify,
+    control::Control,
+    lists, logging, notify,
     signals::{Asked, Signals},
     takeover::Inheritance,
     upgrades::Upgrades,
@@ -150,7 +151,10 @@ async fn attend(
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop => return Reason::Stop,
-                Asked::Reload => reload(tls),
+                Asked::Reload => {
+                    reload(tls);
+                    read_lists(control, false).await;
+                }
                 Asked::Upgrade => upgrades.begin(None),
             },
             event = upgrades.next() => if upgrades.handle(event, node).await {
@@ -164,6 +168,7 @@ async fn attend(
             _ = looks.tick() => control.look_for_troubles(clock.moment()),
             _ = housekeeping.tick() => {
                 control.gauges().await;
+                read_lists(control, true).await;
                 if let Some(Err(error)) = tls.map(|tls| tls.reload_if_changed()) {
                     tracing::error!(%error, hint = error.hint(), "new certificate not taken: the old one stays");
                 }
@@ -174,6 +179,13 @@ async fn attend(
                 }
             }
         }
+    }
+}
+
+/// Lists that are wrong are told, and those in force stay.
+async fn read_lists(control: &Control, only_changed: bool) {
+    if let Err(error) = control.read_lists(only_changed).await {
+        tracing::error!(%error, hint = lists::HINT, "lists of networks not read: those in force stay");
     }
 }
 

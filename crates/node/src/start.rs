@@ -10,7 +10,7 @@ use std::{
 };
 
 use offhook_base::Random;
-use offhook_edge::{EdgeLimits, OverloadLimits};
+use offhook_edge::{EdgeLimits, OverloadLimits, Scanners};
 use offhook_media::sounds::Sounds;
 use offhook_net::{
     BindError, Clock, NetCounters, UdpListenerConfig, WorkerConfig, WorkerIo,
@@ -264,12 +264,27 @@ pub fn registrar(config: &Config) -> RegistrarConfig {
 
 /// What sources may do.
 pub fn edge_limits(config: &Config) -> EdgeLimits {
-    let limits = &config.limits;
+    let (limits, edge) = (&config.limits, &config.edge);
     EdgeLimits {
         message_bytes_max: limits.message_max_bytes.as_usize(),
         messages_per_second: limits.requests_per_source_per_sec.as_u32(),
         messages_burst: limits.requests_burst.as_u32(),
         failures_burst: limits.auth_failures_per_source_per_min.as_u32(),
+        network_messages_per_second: edge.requests_per_network_per_sec.as_u32(),
+        method_rates: edge
+            .method_rates
+            .0
+            .iter()
+            .map(|(name, rate)| (name.0.as_str().into(), *rate))
+            .collect(),
+        account_requests_per_second: edge.requests_per_account_per_sec.as_u32(),
+        account_failures_burst: edge.auth_failures_per_account.as_u32(),
+        penalty_first: seconds(edge.ban_first_secs.get()),
+        penalty_max: seconds(edge.ban_max_secs.get()),
+        stray_points: edge.stray_points.as_u32(),
+        scanners: Scanners::new(edge.scanners.iter().map(String::as_str)),
+        answer_strangers: edge.answer_strangers,
+        sources_max: edge.sources.as_u32(),
         overload: OverloadLimits { wait_target: Duration::from_millis(limits.overload_wait_ms.get()) },
         ..EdgeLimits::default()
     }

@@ -1,6 +1,7 @@
 //! The rooms wired together: a started node, and its end.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::OwnedFd,
     sync::{Arc, Mutex, atomic::AtomicU64},
@@ -34,10 +35,13 @@ use crate::{
     calls::KeptCalls,
     config::Config,
     control::{Control, Phase},
+    doors::Doors,
     facts::{FactCounters, FactSink, LISTENER_BACKLOG},
     kernel_plane,
+    lists::{self, ListSources},
     start::{self, Sockets},
     takeover::{Conversation, Inheritance, NamedSockets},
+    wall,
     worker::{Command, Pause, Worker},
 };
 
@@ -101,6 +105,8 @@ impl Node {
             .filter(|listener| listener.id != websocket)
             .map(|listener| format!("sip {} {}", listener.transport, listener.bound))
             .collect();
+        let sip = listeners.iter().filter(|listener| listener.id != websocket);
+        let ports: BTreeSet<u16> = sip.map(|listener| listener.bound.port()).collect();
         let commands = io.command_sender();
         let delayed = Arc::new(AtomicU64::new(0));
         let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
@@ -123,11 +129,18 @@ impl Node {
         calls.start_heartbeat(clock);
         let records = start_records(&store, commands.clone(), Arc::clone(&delayed));
         let bindings = BindingWriter::start(&store);
+        let doors = Arc::new(Doors::default());
+        let door = Arc::clone(&doors);
+        streams.guard(Arc::new(move |ip| door.may_connect(ip)));
+        if let Some(wall) = wall::build(config, &ports) {
+            doors.build_wall(wall);
+        }
         let facts = FactSink {
             records: records.clone(),
             bindings: bindings.clone(),
             listeners: broadcast::channel(LISTENER_BACKLOG).0,
             counters: Arc::new(FactCounters::default()),
+            doors: Arc::clone(&doors),
             unmasked: config.log.unmasked,
         };
         let drain_asked = Arc::new(Notify::new());
@@ -143,12 +156,16 @@ impl Node {
             phase: Phase::default(),
             drain_asked: Arc::clone(&drain_asked),
             publishing: tokio::sync::Mutex::default(),
+            lists: tokio::sync::Mutex::new(ListSources::new(&config.edge)),
+            doors,
             gauges: Mutex::new(Gauges::default()),
             dns_failures: Arc::clone(&dns_failures),
             troubles: Mutex::default(),
             bindings: bindings.clone(),
             delayed: Arc::clone(&delayed),
         });
+        // Before the worker begins: the first message is judged by them.
+        control.read_lists(false).await.map_err(|what| RunError::new(what, lists::HINT))?;
         let worker_ended = Arc::new(Notify::new());
         let worker = Worker {
             io,
@@ -240,6 +257,9 @@ impl Node {
         let _ = self.commands.try_send(Command::Stop);
         // First, so that a reader of a stream hears that the node stops before the stream is cut.
         self.stop_server.notify_waiters();
+        if let Some(wall) = self.control.doors.wall() {
+            wall.take_down();
+        }
         let worker = self.worker;
         let joined = task::spawn_blocking(move || worker.join()).await;
         self.records.flush().await;

@@ -2,15 +2,16 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
-use offhook_base::Moment;
-use offhook_edge::Episode;
+use offhook_api::control::PeerName;
+use offhook_base::{Instant, Moment, Purpose};
+use offhook_edge::{EdgeOverview, Episode, Lists, SourceView};
 use offhook_media::MediaHandle;
 use offhook_net::{NetEvent, WorkerIo, stream::PeerIdentity};
 use offhook_sip::{
@@ -40,6 +41,9 @@ const CAUGHT_UP: Duration = Duration::from_millis(10);
 /// How long it may take to work off what has come while the process changed: until then it is no sign of overload.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 
+/// Bans that are shown at once, the latest: more than anybody reads.
+const BANS_SHOWN_MAX: usize = 1000;
+
 /// What other threads ask of the worker.
 pub enum Command {
     /// The media engine speaks.
@@ -58,6 +62,16 @@ pub enum Command {
     Lines(oneshot::Sender<Vec<LineSummary>>),
     /// The sizes of the tables.
     Gauges(oneshot::Sender<Gauges>),
+    /// Other lists of networks.
+    Lists(Arc<Lists>),
+    /// Who sends most and who is banned; who of the former is a peer.
+    Edge(oneshot::Sender<(EdgeOverview, Vec<Option<PeerName>>)>),
+    /// What is known of an address; whether it is a peer's.
+    LookAt(IpAddr, oneshot::Sender<(SourceView, Option<PeerName>)>),
+    /// Ban an address.
+    Ban(IpAddr, Duration, oneshot::Sender<()>),
+    /// End the ban of an address; whether there was one.
+    Pardon(IpAddr, oneshot::Sender<bool>),
     /// End a call; whether there was one.
     HangUp(CallId, oneshot::Sender<bool>),
     /// The records of these calls are on disk.
@@ -225,6 +239,21 @@ impl Worker {
             Command::Registrations(answer) => drop(answer.send(self.exchange.registrations(now.instant))),
             Command::Lines(answer) => drop(answer.send(self.exchange.lines(now.instant))),
             Command::Gauges(answer) => drop(answer.send(self.exchange.gauges())),
+            Command::Lists(lists) => self.decide(Input::Lists(lists), now),
+            Command::Edge(answer) => drop(answer.send(self.edge_overview(now.instant))),
+            Command::LookAt(address, answer) => {
+                let view = self.exchange.look_at_source(address, now.instant);
+                drop(answer.send((view, self.peer_at(address))));
+            }
+            Command::Ban(address, time, done) => {
+                self.decide(Input::Ban { address, time }, now);
+                let _ = done.send(());
+            }
+            Command::Pardon(address, answer) => {
+                let view = self.exchange.look_at_source(address, now.instant);
+                self.decide(Input::Pardon(address), now);
+                let _ = answer.send(view.ban.is_some() || view.penalty.is_some());
+            }
             Command::HangUp(call, answer) => {
                 let known = self.exchange.calls().iter().any(|summary| summary.id == call);
                 self.decide(Input::HangUp(call), now);
@@ -243,7 +272,7 @@ impl Worker {
 
     /// Carries out what the exchange wants; the next deadline. Messages leave only when the calls they speak of are kept: nobody
     /// hears of what a crash would undo.
-    fn drain(&mut self) -> Option<offhook_base::Instant> {
+    fn drain(&mut self) -> Option<Instant> {
         loop {
             match self.exchange.poll_output() {
                 Output::Transmit { to, bytes, token } => {
@@ -277,6 +306,18 @@ impl Worker {
                 }
             }
         }
+    }
+
+    fn edge_overview(&mut self, now: Instant) -> (EdgeOverview, Vec<Option<PeerName>>) {
+        let overview = self.exchange.edge_overview(BANS_SHOWN_MAX, now);
+        let peers = overview.top.iter().map(|top| self.peer_at(*top.source.disclose(Purpose::Operation)));
+        let peers = peers.collect();
+        (overview, peers)
+    }
+
+    fn peer_at(&self, address: IpAddr) -> Option<PeerName> {
+        let peer = self.directory.peer_at(address)?;
+        Some(PeerName { tenant: peer.tenant.clone(), name: peer.name.clone() })
     }
 
     /// The call that a message belongs to, as it stands now.

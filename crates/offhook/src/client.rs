@@ -67,7 +67,34 @@ impl Client {
 
     /// Sends a request whose answer has no body.
     pub async fn command(&self, method: Method, path: &str) -> Result<(), Failure> {
-        self.send(self.request(method, path, &[]).timeout(ANSWER_TIMEOUT)).await.map(drop)
+        self.command_with(method, path, &[]).await
+    }
+
+    /// The same with a query.
+    pub async fn command_with(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<(), Failure> {
+        self.send(self.request(method, path, query).timeout(ANSWER_TIMEOUT)).await.map(drop)
+    }
+
+    /// Sends JSON; the answer has no body.
+    pub async fn send_empty(&self, method: Method, path: &str, body: &impl Serialize) -> Result<(), Failure> {
+        let request = self.request(method, path, &[]).json(body).timeout(ANSWER_TIMEOUT);
+        self.send(request).await.map(drop)
+    }
+
+    /// Sends text; the answer has no body.
+    pub async fn send_text_empty(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: String,
+    ) -> Result<(), Failure> {
+        let request = self.request(Method::POST, path, query).body(body).timeout(ANSWER_TIMEOUT);
+        self.send(request).await.map(drop)
     }
 
     /// Opens an answer that is read piece by piece.

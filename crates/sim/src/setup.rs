@@ -50,7 +50,7 @@ impl WorldConfig {
             directory: Directory::new(vec![tenant], Vec::new(), Vec::new(), lines, peers),
             settings: Settings::default(),
             registrar: RegistrarConfig::default(),
-            limits: EdgeLimits { overload: OverloadLimits::default(), ..EdgeLimits::OFF },
+            limits: EdgeLimits { overload: OverloadLimits::default(), ..EdgeLimits::off() },
         }
     }
 }

@@ -16,11 +16,11 @@ pub struct AuditEntry {
     at: i64,
     /// Who.
     pub who: String,
-    /// `add`, `set` or `remove`.
+    /// `add`, `set` or `remove`; `allow`, `deny` or `remove` for a network.
     pub action: String,
-    /// `tenant`, `user`, `line`, `device`, `peer` or `token`.
+    /// `tenant`, `user`, `line`, `device`, `peer`, `token` or `network`.
     pub kind: String,
-    /// The tenant's name; empty for a token.
+    /// The tenant's name; empty for a token or a network.
     pub tenant: String,
     /// Its name.
     pub name: String,

@@ -48,7 +48,7 @@ pub enum Retention {
 /// What erases a value. Every one of them overwrites the place on disk (`secure_delete`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erasure {
-    /// Removing the user, line, device or peer, or clearing the field.
+    /// Removing the user, line, device, peer or network, or clearing the field.
     RemoveItem,
     /// The end of the registration or the removal of its line.
     Unregister,
@@ -123,8 +123,8 @@ const fn in_call(table: &'static str, column: &'static str, subject: DataSubject
     StoredColumn { file: CALLS, table, column, personal: Some(personal) }
 }
 
-use DataSubject::{Callee, Caller, Subscriber};
-use Purpose::Signalling;
+use DataSubject::{Callee, Caller, RemoteParty, Subscriber};
+use Purpose::{Protection, Signalling};
 
 /// Every column of every table.
 pub const fn data_map() -> &'static [StoredColumn] {
@@ -190,6 +190,12 @@ const COLUMNS: &[StoredColumn] = &[
     plain(SITE, "tokens", "role"),
     plain(SITE, "tokens", "hash"),
     plain(SITE, "tokens", "created"),
+    // Which addresses an operator keeps out or lets in, and why.
+    configured("networks", "network", RemoteParty, Protection),
+    plain(SITE, "networks", "verdict"),
+    configured("networks", "note", RemoteParty, Protection),
+    plain(SITE, "networks", "since"),
+    evidence(SITE, "networks", "who"),
     plain(SITE, "audit", "id"),
     plain(SITE, "audit", "at"),
     evidence(SITE, "audit", "who"),

@@ -22,6 +22,7 @@ const LOCK_FILE: &str = "lock";
 const SITE_MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/site/0001_start.sql") },
     Migration { version: 2, sql: include_str!("../migrations/site/0002_srtp.sql") },
+    Migration { version: 3, sql: include_str!("../migrations/site/0003_networks.sql") },
 ];
 
 const RECORDS_MIGRATIONS: &[Migration] = &[

@@ -159,6 +159,7 @@ async fn a_database_is_kept_as_it_was_before_it_is_migrated() {
         for step in [
             "ALTER TABLE lines DROP COLUMN srtp",
             "ALTER TABLE peers DROP COLUMN srtp",
+            "DROP TABLE networks",
             "PRAGMA user_version = 1",
         ] {
             sqlx::query(step).execute(&mut connection).await.unwrap();

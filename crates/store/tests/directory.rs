@@ -64,6 +64,7 @@ async fn srtp_is_kept_for_lines_and_peers_and_is_auto_in_a_database_that_knows_n
     for step in [
         "ALTER TABLE lines DROP COLUMN srtp",
         "ALTER TABLE peers DROP COLUMN srtp",
+        "DROP TABLE networks",
         "PRAGMA user_version = 1",
     ] {
         sqlx::query(step).execute(&mut old).await.unwrap();

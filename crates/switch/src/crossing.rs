@@ -14,10 +14,12 @@ pub enum Fate {
     MadeAnew,
     /// Ends here.
     Stops,
-    /// Copied, but not from a peer: outside callers must not have it.
-    StopsFromPeers,
     /// Copied, but not from a line to a peer: outside it would pass for our word.
     StopsToPeers,
+    /// Copied to lines only: what it names is inside, or another peer's.
+    StopsOutwards,
+    /// Copied from line to line only.
+    StaysInside,
 }
 
 /// What is at one end of the border.
@@ -35,15 +37,16 @@ impl Fate {
         match self {
             Self::Crosses => true,
             Self::MadeAnew | Self::Stops => false,
-            Self::StopsFromPeers => matches!(from, Party::Line),
             Self::StopsToPeers => !matches!((from, to), (Party::Line, Party::Peer)),
+            Self::StopsOutwards => matches!(to, Party::Line),
+            Self::StaysInside => matches!((from, to), (Party::Line, Party::Line)),
         }
     }
 }
 
 /// The table: header, fate, and why.
 pub const CROSSING: &[(HeaderName, Fate, &str)] = {
-    use Fate::{Crosses, MadeAnew, Stops, StopsFromPeers, StopsToPeers};
+    use Fate::{Crosses, MadeAnew, StaysInside, Stops, StopsOutwards, StopsToPeers};
     use HeaderName as H;
     &[
         (H::Via, MadeAnew, "each leg has its own path"),
@@ -98,21 +101,21 @@ pub const CROSSING: &[(HeaderName, Fate, &str)] = {
         ),
         (H::Diversion, StopsToPeers, "the same in the older form (RFC 5806)"),
         (H::Reason, Crosses, "why the other side ended it (RFC 3326)"),
-        (H::Warning, Crosses, "why the other side refused"),
+        (H::Warning, StopsOutwards, "why the other side refused; names the host that says so"),
         (H::RetryAfter, Crosses, "when the other side can be reached"),
-        (H::ErrorInfo, Crosses, "more on a refusal"),
-        (H::AlertInfo, StopsFromPeers, "how to ring; phones fetch its address, or answer by themselves"),
+        (H::ErrorInfo, StopsOutwards, "more on a refusal, at an address"),
+        (H::AlertInfo, StaysInside, "how to ring; phones fetch its address, or answer by themselves"),
         (
             H::CallInfo,
-            StopsFromPeers,
+            StaysInside,
             "what the call is about; phones fetch its address, or answer by themselves",
         ),
         (H::Subject, Crosses, "what the call is about"),
         (H::Priority, Crosses, "how urgent it is"),
         (H::ResourcePriority, StopsToPeers, "how urgent it is (RFC 4412); networks make room for it"),
         (H::Organization, Crosses, "whose the caller is"),
-        (H::ReplyTo, Crosses, "where to call back"),
-        (H::InReplyTo, Crosses, "which call it returns"),
+        (H::ReplyTo, StopsOutwards, "where to call back, with a host"),
+        (H::InReplyTo, Stops, "names calls of the other leg"),
         (H::AcceptLanguage, Crosses, "how to speak to the user"),
         (H::AcceptContact, Crosses, "which device the caller wants (RFC 3841)"),
         (H::RejectContact, Crosses, "which device the caller does not want (RFC 3841)"),
@@ -144,8 +147,9 @@ pub fn reference_page() -> String {
             Fate::Crosses => "crosses",
             Fate::MadeAnew => "made anew",
             Fate::Stops => "stops",
-            Fate::StopsFromPeers => "crosses from lines, stops from peers",
             Fate::StopsToPeers => "crosses, but not from a line to a peer",
+            Fate::StopsOutwards => "crosses to lines, stops to peers",
+            Fate::StaysInside => "crosses from line to line only",
         };
         page.push_str(&format!("| {} | {fate} | {why} |\n", name.as_str()));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use offhook_base::{Personal, UtcMillis};
+use offhook_edge::BannedSource;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -127,7 +128,12 @@ pub enum What {
         /// Why.
         why: UnboundReason,
     },
-    /// A message or request was refused.
+    /// A source is banned.
+    Banned(BannedSource),
+    /// An operator ended the ban of the source of this address.
+    Pardoned(Personal<std::net::IpAddr>),
+    /// A message or request was refused. What is dropped for its rate or its source is only counted
+    /// ([`offhook_edge::Counters`]): a flood would fill the stream.
     Refused {
         /// What stands in its way.
         why: Refusal,
@@ -174,7 +180,7 @@ pub enum Refusal {
     Unauthenticated,
     /// A challenge was answered wrongly too often from this source.
     AuthenticationRate,
-    /// Too many requests from this source.
+    /// Too many requests from this source or network, or of this method or account.
     Rate,
     /// Not for one of our domains.
     ForeignDomain,

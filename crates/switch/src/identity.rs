@@ -1,7 +1,10 @@
 //! Who the caller is towards the called side: proven, and hidden where the caller asked for it.
 
 use offhook_base::{DataSubject, Personal};
-use offhook_sip::write::{HeaderValue, Line};
+use offhook_sip::{
+    uri::Uri,
+    write::{HeaderValue, Line},
+};
 
 /// What the From header shows of a caller who wants to stay unknown (RFC 3323 §4.1.1.3).
 const ANONYMOUS: &str = "\"Anonymous\" <sip:anonymous@anonymous.invalid>";
@@ -42,13 +45,13 @@ impl Identity {
 
     /// What the called side sees in From, without the tag.
     pub fn shown(&self) -> Shown<'_> {
-        Shown { identity: self, asserted: false }
+        Shown { identity: self, asserted: false, host: None }
     }
 
     /// What a trusted peer sees in P-Asserted-Identity (RFC 3325 §9.1): the identity even if it is hidden; the Privacy
     /// header tells the peer not to pass it on.
     pub fn asserted(&self) -> Shown<'_> {
-        Shown { identity: self, asserted: true }
+        Shown { identity: self, asserted: true, host: None }
     }
 }
 
@@ -56,6 +59,30 @@ impl Identity {
 pub struct Shown<'a> {
     identity: &'a Identity,
     asserted: bool,
+    host: Option<&'a dyn HeaderValue>,
+}
+
+impl<'a> Shown<'a> {
+    /// The same at `host`, if given: the host that the caller's side writes is nobody's business beyond.
+    pub fn at(self, host: Option<&'a dyn HeaderValue>) -> Self {
+        Self { host, ..self }
+    }
+
+    /// Writes the URI with the host that is to be shown; false if its own one stays.
+    fn write_at_other_host(&self, uri: &str, line: &mut Line<'_>) -> bool {
+        let (Some(host), Ok(parsed)) = (self.host, Uri::parse(uri)) else { return false };
+        // RFC 3323 §4.1.1.3: these name nobody.
+        if parsed.host.is_empty() || parsed.host.ends_with(".invalid") {
+            return false;
+        }
+        line.text("<sip:");
+        if let Some(user) = parsed.user {
+            line.text(user).text("@");
+        }
+        host.write(line);
+        line.text(">");
+        true
+    }
 }
 
 impl HeaderValue for Shown<'_> {
@@ -68,7 +95,10 @@ impl HeaderValue for Shown<'_> {
         if let Some(name) = &self.identity.name {
             line.quoted(name.disclose(Signalling)).text(" ");
         }
-        line.text("<").text(self.identity.uri.disclose(Signalling)).text(">");
+        let uri = self.identity.uri.disclose(Signalling);
+        if !self.write_at_other_host(uri, line) {
+            line.text("<").text(uri).text(">");
+        }
     }
 }
 
@@ -82,5 +112,12 @@ mod tests {
         let text = |shown: Shown<'_>| Line::written(|line| shown.write(line));
         assert_eq!(text(identity.shown()), "\"Anonymous\" <sip:anonymous@anonymous.invalid>");
         assert_eq!(text(identity.asserted()), "\"An\\\"na\" <sip:101@example.org>");
+        let elsewhere = "\"An\\\"na\" <sip:101@198.51.100.1>";
+        assert_eq!(text(identity.asserted().at(Some(&"198.51.100.1".to_string()))), elsewhere);
+        let unknown = Identity::new("sip:unknown@unknown.invalid".into(), None, false);
+        assert_eq!(
+            text(unknown.shown().at(Some(&"198.51.100.1".to_string()))),
+            "<sip:unknown@unknown.invalid>"
+        );
     }
 }

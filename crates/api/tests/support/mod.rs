@@ -2,16 +2,18 @@
 #![allow(dead_code, reason = "every test file uses its part")]
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use offhook_api::{
     Api, FIRST_TOKEN, NodeControl, Settings, SipWebSocketHook,
-    control::{Metric, MetricKind, Readiness, Sample, TraceFilter, TracedMessage},
+    control::{EdgeView, Metric, MetricKind, PeerName, Readiness, Sample, TraceFilter, TracedMessage},
 };
-use offhook_base::{DataSubject, Personal, Random, UtcMillis};
+use offhook_base::{DataSubject, Personal, Purpose, Random, UtcMillis};
+use offhook_edge::{BanReason, BannedSource, Edge, EdgeLimits, Listed, Prefix, SourceView, TopSource};
 use offhook_store::{Author, Store};
 use offhook_switch::{
     fact::Fact,
@@ -29,6 +31,8 @@ pub struct FakeNode {
     pub lines: Mutex<Vec<LineSummary>>,
     pub hung_up: Mutex<Vec<CallId>>,
     pub directory_changes: Mutex<usize>,
+    pub bans: Mutex<Vec<BannedSource>>,
+    pub list_changes: Mutex<usize>,
     pub readiness: Mutex<Readiness>,
     pub facts: broadcast::Sender<Arc<Fact>>,
     pub traces: Mutex<Vec<(TraceFilter, mpsc::Sender<TracedMessage>)>>,
@@ -74,6 +78,52 @@ impl NodeControl for FakeNode {
     fn directory_changed(&self) -> BoxFuture<'_, ()> {
         *self.directory_changes.lock().unwrap() += 1;
         async {}.boxed()
+    }
+
+    fn edge(&self) -> BoxFuture<'_, Option<EdgeView>> {
+        let top = TopSource {
+            source: Personal::new("192.0.2.9".parse().unwrap(), DataSubject::RemoteParty),
+            messages_per_second: 12.5,
+            refused_per_second: 2.0,
+        };
+        let mut edge = Edge::new(&EdgeLimits::default(), 7);
+        let mut overview = edge.overview(10, Default::default());
+        overview.bans = self.bans.lock().unwrap().clone();
+        overview.banned = overview.bans.len();
+        overview.top = vec![top];
+        let peer = PeerName { tenant: "default".into(), name: "carrier".into() };
+        async move { Some(EdgeView { overview, peers: vec![Some(peer)] }) }.boxed()
+    }
+
+    fn look_at(&self, address: IpAddr) -> BoxFuture<'_, Option<(SourceView, Option<PeerName>)>> {
+        let bans = self.bans.lock().unwrap();
+        let ban = bans.iter().find(|ban| ban.source.disclose(Purpose::Operation).contains(address)).cloned();
+        async move { Some((SourceView { listed: Listed::No, proven: true, ban, penalty: None }, None)) }
+            .boxed()
+    }
+
+    fn ban(&self, address: IpAddr, left: Duration) -> BoxFuture<'_, ()> {
+        self.bans.lock().unwrap().push(BannedSource {
+            source: Personal::new(Prefix::host(address), DataSubject::RemoteParty),
+            why: BanReason::Operator,
+            is_proven: true,
+            is_spared: false,
+            left,
+        });
+        async {}.boxed()
+    }
+
+    fn pardon(&self, address: IpAddr) -> BoxFuture<'_, bool> {
+        let mut bans = self.bans.lock().unwrap();
+        let before = bans.len();
+        bans.retain(|ban| !ban.source.disclose(Purpose::Operation).contains(address));
+        let was = bans.len() < before;
+        async move { was }.boxed()
+    }
+
+    fn lists_changed(&self) -> BoxFuture<'_, Result<(), String>> {
+        *self.list_changes.lock().unwrap() += 1;
+        async { Ok(()) }.boxed()
     }
 
     fn metrics(&self) -> BoxFuture<'_, Vec<Metric>> {
@@ -133,6 +183,8 @@ impl World {
             lines: Mutex::default(),
             hung_up: Mutex::default(),
             directory_changes: Mutex::default(),
+            bans: Mutex::default(),
+            list_changes: Mutex::default(),
             readiness: Mutex::new(Readiness::Ready),
             facts: broadcast::channel(16).0,
             traces: Mutex::default(),

@@ -120,7 +120,9 @@ async fn accept_all(streams: Streams, listener: TcpListener, config: StreamListe
         match accepted {
             Ok((socket, remote)) => {
                 // Dropped if refused: the peer sees its connection closed before a handshake costs anything.
-                if let Some(permit) = streams.0.admission.accept(remote.ip()) {
+                if streams.may_connect(remote.ip())
+                    && let Some(permit) = streams.0.admission.accept(remote.ip())
+                {
                     tokio::spawn(serve(streams.clone(), socket, remote, config.clone(), permit));
                 }
             }

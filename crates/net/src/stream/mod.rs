@@ -14,9 +14,12 @@ mod session;
 mod table;
 mod websocket;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -53,7 +56,11 @@ struct Shared {
     next_connection: AtomicU64,
     /// Nothing is accepted for now.
     pausing: watch::Sender<bool>,
+    door: OnceLock<Door>,
 }
+
+/// Says who may connect: false closes the connection before a handshake. It is asked by many threads, and must not wait.
+pub type Door = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 /// What the tasks tell the worker.
 pub(crate) enum StreamEvent {
@@ -87,8 +94,23 @@ impl Streams {
             bell,
             next_connection: AtomicU64::new(1),
             pausing: watch::channel(false).0,
+            door: OnceLock::new(),
         };
         (Self(Arc::new(shared)), receiver)
+    }
+
+    /// Has `door` asked before a connection is accepted. Once only; without it all may connect.
+    pub fn guard(&self, door: Door) {
+        let _ = self.0.door.set(door);
+    }
+
+    /// Whether `ip` may connect; counted if not.
+    pub(crate) fn may_connect(&self, ip: IpAddr) -> bool {
+        let may = self.0.door.get().is_none_or(|door| door(ip));
+        if !may {
+            self.counters().refused_shut_out.increment();
+        }
+        may
     }
 
     /// Accepts no connections while `pausing`; they wait in the kernel.

@@ -7,6 +7,7 @@ use offhook_sip::transport::Transport;
 use offhook_switch::service::NUMBER_CHARS_MAX;
 
 use super::{Config, error::Complaint};
+use crate::lists;
 
 impl Config {
     /// Everything that is wrong, in the order of the sections.
@@ -65,6 +66,15 @@ impl Config {
                 complain(&mut faults, name, &error.to_string(), error.hint());
             }
         }
+        for (name, files) in
+            [("edge.allow_files", &self.edge.allow_files), ("edge.deny_files", &self.edge.deny_files)]
+        {
+            for (index, file) in files.iter().enumerate() {
+                if let Err(fault) = lists::read_file(file) {
+                    complain(&mut faults, &format!("{name}.{index}"), &fault, lists::HINT);
+                }
+            }
+        }
         if let Some(authorities) = &self.tls.authorities {
             let alone = ClientTlsConfig {
                 extra_roots: vec![authorities.clone()],
@@ -120,7 +130,7 @@ impl Config {
     }
 
     fn check_durations(&self, faults: &mut Vec<Complaint>) {
-        let (sip, limits, signalling) = (&self.sip, &self.limits, &self.signalling);
+        let (sip, limits, signalling, edge) = (&self.sip, &self.limits, &self.signalling, &self.edge);
         let ordered = [
             ("sip.ring_secs", sip.ring_secs.get(), "sip.no_answer_secs", sip.no_answer_secs.get()),
             (
@@ -141,6 +151,7 @@ impl Config {
                 "limits.expires_max_secs",
                 limits.expires_max_secs.get(),
             ),
+            ("edge.ban_first_secs", edge.ban_first_secs.get(), "edge.ban_max_secs", edge.ban_max_secs.get()),
             ("signalling.t1_ms", signalling.t1_ms.get(), "signalling.t2_ms", signalling.t2_ms.get()),
         ];
         for (small_key, small, large_key, large) in ordered {
@@ -242,6 +253,19 @@ impl Config {
         if self.sip.product.is_empty() || !self.sip.product.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
             let what = "not fit for a header";
             complain(faults, "sip.product", what, "write printable ASCII characters, as in \"Offhook\"");
+        }
+        for (name, files) in
+            [("edge.allow_files", &self.edge.allow_files), ("edge.deny_files", &self.edge.deny_files)]
+        {
+            for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.is_file()) {
+                let what = format!("there is no file {}", file.display());
+                complain(
+                    faults,
+                    &format!("{name}.{index}"),
+                    &what,
+                    "correct the path, or put the file there",
+                );
+            }
         }
         for (index, number) in self.sip.emergency_numbers.iter().enumerate() {
             if number.is_empty()

@@ -8,6 +8,7 @@
 mod check;
 mod error;
 mod listen;
+mod networks;
 mod reference;
 mod section;
 mod sections;
@@ -20,11 +21,12 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Fault};
 pub use listen::{ListenAddress, ListenerConfig};
+pub use networks::{MethodRates, Network};
 pub use reference::{reference_markdown, show};
 pub use section::{KeyDocs, Section, SectionDocs};
 pub use sections::{
-    DigestOffer, Dns, Http, KernelPlane, Limits, Log, LogFormat, LogLevel, Media, Push, Services, Signalling,
-    Sip, Storage, Tls, Transcode,
+    DigestOffer, Dns, Edge, Http, KernelPlane, KernelWall, Limits, Log, LogFormat, LogLevel, Media, Push,
+    Services, Signalling, Sip, Storage, Tls, Transcode,
 };
 pub use services::{Pin, RoomConfig};
 pub use value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl};
@@ -50,6 +52,8 @@ pub struct Config {
     pub storage: Storage,
     /// How much is let in.
     pub limits: Limits,
+    /// Who is let in.
+    pub edge: Edge,
     /// Certificates.
     pub tls: Tls,
     /// What is written down of the node's own work.

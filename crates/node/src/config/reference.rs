@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{
-    Config, Dns, Http, Limits, Log, Media, Push, Services, Signalling, Sip, Storage, Tls,
+    Config, Dns, Edge, Http, Limits, Log, Media, Push, Services, Signalling, Sip, Storage, Tls,
     section::{Section, SectionDocs},
 };
 
 /// Every section in the order of [`Config`].
-pub(super) fn sections() -> [(&'static str, SectionDocs); 11] {
+pub(super) fn sections() -> [(&'static str, SectionDocs); 12] {
     [
         ("sip", Sip::docs()),
         ("http", Http::docs()),
@@ -17,6 +17,7 @@ pub(super) fn sections() -> [(&'static str, SectionDocs); 11] {
         ("dns", Dns::docs()),
         ("storage", Storage::docs()),
         ("limits", Limits::docs()),
+        ("edge", Edge::docs()),
         ("tls", Tls::docs()),
         ("log", Log::docs()),
         ("push", Push::docs()),

@@ -11,6 +11,7 @@ use offhook_sip::transport::Transport;
 
 use super::{
     listen::ListenerConfig,
+    networks::{MethodRates, Network},
     section::{section, words},
     services::RoomConfig,
     value::{CountryCode, PortRange, Ranged, UtcOffset, WebhookUrl},
@@ -204,6 +205,62 @@ section! {
         reconnect_secs: Ranged<5, 3600> = Ranged::of(60),
         /// Seconds that running calls may take to end while the node drains.
         drain_secs: Ranged<0, 86_400> = Ranged::of(300),
+    }
+}
+
+section! {
+    /// The guard at the edge: who is never let in, and what strangers may do. A stranger is who is neither a peer nor on a list of
+    /// the allowed, and has not proved itself lately; a proof is a password, a registration or a call. What is refused is
+    /// counted by reason; `offhook edge top` shows it.
+    Edge {
+        /// Networks and addresses that are let in without rates and bans. They still have to prove who they are.
+        allow: Vec<Network> = Vec::new(),
+        /// Networks and addresses that are never let in nor answered. Of several that hold an address the longest counts.
+        deny: Vec<Network> = Vec::new(),
+        /// Files with more of `allow`: a network a line, remarks behind `#` or `;`. They are read again when they change, and
+        /// at SIGHUP; one that is wrong changes nothing, and the log says where.
+        allow_files: Vec<PathBuf> = Vec::new(),
+        /// Files with more of `deny`. A million networks take some 10 MB.
+        deny_files: Vec<PathBuf> = Vec::new(),
+        /// Whether strangers hear what is wrong with requests that are no call, message or registration for this node. A
+        /// scanner then learns that there is a telephone system.
+        answer_strangers: bool = false,
+        /// What scanners call themselves, in any case, as a part of User-Agent or From. Such requests are dropped.
+        scanners: Vec<String> = offhook_edge::SCANNERS.iter().map(|&name| name.into()).collect(),
+        /// Requests a second from all strangers of one network, an IPv4 /24 or an IPv6 /48; four times as many may come at once.
+        /// 0: no limit.
+        requests_per_network_per_sec: Ranged<0, 1_000_000> = Ranged::of(1000),
+        /// Requests a second of one account, wherever they come from; four times as many may come at once. 0: no limit.
+        requests_per_account_per_sec: Ranged<0, 1_000_000> = Ranged::of(100),
+        /// Wrong passwords for one account, from wherever, after which those of strangers are not looked at; one is forgiven every
+        /// 20 seconds. Phones that are registered go on. 0: no limit.
+        auth_failures_per_account: Ranged<0, 1_000_000> = Ranged::of(100),
+        /// What a stranger may do that nobody does who has business here, in points, before it is banned: 1 for a challenge, which
+        /// a right answer takes back, 10 for what is not for this node or no SIP, 100 for a scanner's name. One point is
+        /// forgiven every second. 0: nobody is banned for it.
+        stray_points: Ranged<0, 1_000_000> = Ranged::of(400),
+        /// Seconds that the first ban lasts. Each further one is twice as long, but not over UDP without a password: there an
+        /// address can be forged.
+        ban_first_secs: Ranged<1, 86_400> = Ranged::of(30),
+        /// Seconds that a ban lasts at most.
+        ban_max_secs: Ranged<1, 604_800> = Ranged::of(3600),
+        /// Whether the kernel drops what comes from denied networks and banned sources to the SIP ports.
+        kernel: KernelWall = KernelWall::Auto,
+        /// Strangers whose rates are known at once; 13 bytes each in three tables, used as they come.
+        sources: Ranged<1_000, 100_000_000> = Ranged::of(1_048_576),
+        /// Requests a second from one stranger by method; four times as many may come at once.
+        method_rates: MethodRates = MethodRates::default(),
+    }
+}
+
+words! {
+    /// How the kernel is made to keep out the denied and the banned.
+    KernelWall {
+        /// By nftables, where the program `nft` is and the node may use it (capability NET_ADMIN); elsewhere the node drops
+        /// them itself, and the log says why.
+        Auto = "auto",
+        /// The node drops all itself.
+        Off = "off",
     }
 }
 

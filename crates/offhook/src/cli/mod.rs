@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and what `--help` says of it.
 
 mod backup;
+mod edge;
 mod live;
 mod node;
 mod site;
@@ -10,6 +11,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Parser, Subcommand};
 
 pub use backup::{BackupArgs, RestoreArgs};
+pub use edge::{EdgeCommand, ListArgs, TopArgs};
 pub use live::{CallsArgs, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
 pub use site::{
@@ -100,6 +102,9 @@ pub enum Command {
     Registrations(RegistrationsArgs),
     /// Watch the calls, or hang one up
     Calls(CallsArgs),
+    /// Guard the node: who sends most, who is banned, who may come in
+    #[command(subcommand)]
+    Edge(EdgeCommand),
     /// Show or export call records
     Records(RecordsArgs),
     /// Watch SIP messages as they pass

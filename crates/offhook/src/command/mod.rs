@@ -4,8 +4,10 @@ mod apply;
 mod backup;
 mod calls;
 pub mod config;
+mod edge;
 mod records;
 mod reference;
+mod screen;
 pub mod serve;
 mod site;
 mod token;
@@ -48,6 +50,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Device(command) => site::device(&client, command).await,
         Command::Apply(args) => apply::run(&client, &args).await,
         Command::Registrations(args) => registrations(&client, &args).await,
+        Command::Edge(command) => edge::run(&client, command).await,
         Command::Calls(args) => calls::run(&client, &args).await,
         Command::Records(args) => records::run(&client, &args).await,
         Command::Trace(args) => trace::run(&client, &args).await,

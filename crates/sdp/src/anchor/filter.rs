@@ -1,9 +1,10 @@
 //! Which attributes pass from one leg to the other.
 //!
-//! Three lists stop by name; everything else passes unless its value holds an address of the writer, or an IP
+//! Four lists stop by name; everything else passes unless its value holds an address of the writer, or an IP
 //! literal at all, or, for `a=ssrc`, the user name of a CNAME:
 //! - ICE and other alternative addresses: we are the only path to the writer;
 //! - bundling and capability negotiation: both would change, behind our back, what we relay;
+//! - the name of the writer's software;
 //! - keys and DTLS, when encryption ends with us.
 
 use std::net::Ipv6Addr;
@@ -62,6 +63,9 @@ const KEYS: [&str; 9] = [
     "identity",
 ];
 
+/// What the writer's software is called (RFC 8866 §6.4): nobody's business, as its User-Agent is.
+const SOFTWARE: [&str; 1] = ["tool"];
+
 /// Longest attribute that is searched for addresses, bytes; longer ones stop. A real one is below 1000.
 const MAX_SEARCHED_BYTES: usize = 4096;
 
@@ -93,7 +97,8 @@ impl<'a> Filter<'a> {
     pub(super) fn passes(&self, attribute: &Attribute<'_>, keeps_keys: bool) -> bool {
         let listed = |list: &[&str]| list.iter().any(|name| attribute.is(name));
         let value = attribute.value.unwrap_or_default();
-        if listed(&OTHER_PATHS) || listed(&BEHIND_OUR_BACK) || (!keeps_keys && listed(&KEYS)) {
+        let stops = listed(&OTHER_PATHS) || listed(&BEHIND_OUR_BACK) || listed(&SOFTWARE);
+        if stops || (!keeps_keys && listed(&KEYS)) {
             return false;
         }
         if attribute.is("group") && value.trim_start().to_ascii_uppercase().starts_with("BUNDLE") {

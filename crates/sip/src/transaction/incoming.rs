@@ -38,6 +38,12 @@ impl TransactionLayer {
         self.inspect(request, flow).is_ok_and(|intake| self.by_identity.contains_key(&intake.matched_by))
     }
 
+    /// Whether a CANCEL is for an INVITE that has a transaction.
+    pub fn knows_cancelled(&self, cancel: &Request, flow: Flow) -> bool {
+        let invite = self.inspect(cancel, flow).ok().and_then(|intake| intake.cancels);
+        invite.is_some_and(|invite| self.by_identity.contains_key(&invite))
+    }
+
     fn receive_response(&mut self, response: Response, flow: Flow, now: Instant) {
         let headers = response.headers();
         let (Ok(via), Ok(cseq)) = (headers.via(), headers.cseq()) else {

@@ -281,6 +281,13 @@ impl TransactionLayer {
         }
     }
 
+    /// Forgets a request that gets no answer.
+    pub fn forget_unanswered(&mut self, key: ServerKey) {
+        if self.table.get(key.0).is_some() {
+            self.bury(key.0);
+        }
+    }
+
     /// A To tag for answers to this request, the same for all its copies even if it is forgotten in between.
     pub fn lasting_tag(&self, key: ServerKey) -> Token<12> {
         self.table.get(key.0).map_or_else(|| Token::from_number(0), |entry| entry.matched_by.tag())

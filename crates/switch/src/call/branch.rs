@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     capabilities::{ALLOW, SUPPORTED},
-    crossing::crossing_headers,
+    crossing::{Party, crossing_headers},
     exchange::{
         owners::{ClientOwner, ClientUse, LegIndex},
         services::Services,
@@ -53,6 +53,10 @@ impl Call {
         let via = services.via(&leg.destination, transaction).listening(is_peer);
         let contact = services.contact(&leg.destination, None);
         let headers = request.headers();
+        // What one peer calls its hosts is not for another one.
+        let between_peers = (from, to) == (Party::Peer, Party::Peer);
+        let host = between_peers.then(|| services.own_host(&leg.destination));
+        let shown_at = host.as_ref().map(|host| host as &dyn HeaderValue);
         let mut writer =
             MessageWriter::request(&mut services.buffer, &Method::Invite, &branch.way.request_uri);
         writer.header(&HeaderName::Via, via);
@@ -61,7 +65,7 @@ impl Call {
             writer.header(&HeaderName::Route, route);
         }
         writer.header_with(&HeaderName::From, |line| {
-            self.identity.shown().write(line);
+            self.identity.shown().at(shown_at).write(line);
             line.text(";tag=").text(leg.tag.as_str());
         });
         writer.header_with(&HeaderName::To, |line| {
@@ -81,7 +85,7 @@ impl Call {
         writer.header(&HeaderName::UserAgent, &services.settings.product);
         if is_peer {
             // A peer is within the trust domain of RFC 3325: it may know even a hidden caller.
-            writer.header(&HeaderName::PAssertedIdentity, self.identity.asserted());
+            writer.header(&HeaderName::PAssertedIdentity, self.identity.asserted().at(shown_at));
         }
         if let Some((proxy, credentials)) = &branch.credentials {
             let name = if *proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization };

@@ -4,10 +4,12 @@ use std::{
     fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use offhook_base::Instant;
+use offhook_edge::Lists;
 use offhook_sip::{
     transaction::TransmitToken,
     transport::{ConnectionId, Destination, Flow, ListenerId, Transport},
@@ -40,6 +42,17 @@ pub enum Input {
     Answer(Answer),
     /// The directory changed.
     Directory(Arc<Directory>),
+    /// The lists of networks changed.
+    Lists(Arc<Lists>),
+    /// Ban the source of this address as an operator.
+    Ban {
+        /// Any address of it.
+        address: IpAddr,
+        /// For how long.
+        time: Duration,
+    },
+    /// End the ban of the source of this address.
+    Pardon(IpAddr),
     /// End this call as an operator.
     HangUp(CallId),
     /// Take no new calls but to emergency numbers while this is true: what must be written of calls cannot be.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use offhook_base::Moment;
-use offhook_edge::{Reason, Verdict};
+use offhook_edge::{Reason, Standing, Stray, Verdict};
 use offhook_sip::{
     header::HeaderName,
     message::{Message, Method, ParseError, Rejection, Request, StatusCode, validate, validate_response},
@@ -23,8 +23,11 @@ impl Exchange {
         let is_peer = || directory.peer_at(flow.remote.ip()).is_some();
         let verdict = self.edge.admit(&bytes, flow.remote, is_peer, now.instant);
         let refused = match verdict {
-            Verdict::Pass => None,
-            Verdict::Drop(reason) => return self.refused(refusal_of(reason), flow, now),
+            Verdict::Pass(standing) => {
+                self.standing = standing;
+                None
+            }
+            Verdict::Drop(_) => return,
             Verdict::Refuse { reason, status, retry_after } => Some((reason, status, retry_after)),
         };
         match Message::parse(bytes) {
@@ -36,6 +39,9 @@ impl Exchange {
                     let tag = self.services.random.token::<12>();
                     let secs = retry_after.as_secs();
                     return self.refuse_for_now(&request, flow, status, secs, tag.as_str());
+                }
+                if self.standing == Standing::Stranger && !self.is_welcome(&request, flow, now) {
+                    return;
                 }
                 self.note_feedback(&mut request, now);
                 if self.gives_up_request(&request, flow, now) {
@@ -55,14 +61,26 @@ impl Exchange {
                 }
             }
             Err(ParseError::Rejected(rejection)) => self.reject_unparsed(&rejection, flow, now),
-            Err(ParseError::Dropped(_)) => self.refused(Refusal::Unparsable, flow, now),
+            Err(ParseError::Dropped(_)) => {
+                self.refused(Refusal::Unparsable, flow, now);
+                let _ = self.hears_nothing(flow, now);
+            }
         }
+    }
+
+    /// Whether who sent something malformed is a stranger who hears nothing of it; it is held against him then.
+    fn hears_nothing(&mut self, flow: Flow, now: Moment) -> bool {
+        let is_silent = self.standing == Standing::Stranger && !self.edge.answers_strangers();
+        if is_silent {
+            self.strayed(flow, Stray::Unwelcome, now);
+        }
+        is_silent
     }
 
     /// Answers a request that parses but is wrong, without a transaction: nothing of it may take memory.
     fn reject_request(&mut self, request: &Request, rejection: &Rejection, flow: Flow, now: Moment) {
         self.refused(Refusal::Malformed, flow, now);
-        if *request.method() == Method::Ack {
+        if *request.method() == Method::Ack || self.hears_nothing(flow, now) {
             return;
         }
         let to = response_destination(request, flow);
@@ -77,6 +95,9 @@ impl Exchange {
     /// Answers what could be read of a request. Over UDP only to where it came from: its Via cannot be trusted.
     fn reject_unparsed(&mut self, rejection: &Rejection, flow: Flow, now: Moment) {
         self.refused(Refusal::Malformed, flow, now);
+        if self.hears_nothing(flow, now) {
+            return;
+        }
         let Some(mut request) = rejection.request.clone() else { return };
         request.set_source(flow.remote);
         let tag = self.services.random.token::<12>();
@@ -110,8 +131,7 @@ impl Exchange {
 
 const fn refusal_of(reason: Reason) -> Refusal {
     match reason {
-        Reason::TooLarge => Refusal::Malformed,
-        Reason::Rate => Refusal::Rate,
         Reason::AuthenticationRate => Refusal::AuthenticationRate,
+        _ => Refusal::Rate,
     }
 }

@@ -18,12 +18,13 @@ mod responses;
 mod resume;
 pub mod services;
 mod sleepers;
+mod strangers;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::IpAddr, sync::Arc};
 
 use bytes::BytesMut;
-use offhook_base::{Instant, Moment, Random};
-use offhook_edge::{Edge, EdgeLimits, Overload, Restraint};
+use offhook_base::{DataSubject, Instant, Moment, Personal, Random};
+use offhook_edge::{Edge, EdgeLimits, EdgeOverview, Overload, Restraint, SourceView, Standing};
 use offhook_sip::{
     message::Request,
     transaction::{self, LayerConfig, ServerKey, TransactionLayer},
@@ -37,7 +38,7 @@ pub use self::{
 };
 use crate::{
     directory::Directory,
-    fact::StoredBinding,
+    fact::{StoredBinding, What},
     gate::Gate,
     lines::Lines,
     peer_calls::PeerCalls,
@@ -75,6 +76,8 @@ pub struct Exchange {
     calls: Calls,
     couriers: Couriers,
     edge: Edge,
+    /// Whose message is worked on.
+    standing: Standing,
     gate: Gate,
     overload: Overload,
     /// New calls are not taken for now.
@@ -94,6 +97,8 @@ impl Exchange {
         let ExchangeConfig { settings, registrar, limits, directory, secret, mut random } = config;
         let layer_config = LayerConfig { timers: settings.timers, ..LayerConfig::default() };
         let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, &settings.digest, random.fork());
+        // One way only: nothing of the secret can be learnt from what passes.
+        let mut drawn = Random::from_seed(secret);
         Self {
             services: Services {
                 layer: TransactionLayer::new(layer_config, random.fork()),
@@ -117,10 +122,10 @@ impl Exchange {
             },
             calls: Calls::default(),
             couriers: Couriers::default(),
-            edge: Edge::new(&limits),
+            edge: Edge::new(&limits, drawn.next_u64()),
+            standing: Standing::Stranger,
             gate,
-            // One way only: nothing of the secret can be learnt from what passes.
-            overload: Overload::new(&limits.overload, Random::from_seed(secret).next_u64()),
+            overload: Overload::new(&limits.overload, drawn.next_u64()),
             holding: false,
             draining: false,
             now: Moment::default(),
@@ -148,6 +153,17 @@ impl Exchange {
             Input::Directory(directory) => {
                 self.services.registrar.directory_changed(&directory, now);
                 self.services.directory = directory;
+            }
+            Input::Lists(lists) => self.edge.set_lists(lists),
+            Input::Ban { address, time } => {
+                let banned = self.edge.ban_by_operator(address, time, now.instant);
+                self.tell_of_ban(banned, now);
+            }
+            Input::Pardon(address) => {
+                if self.edge.pardon(address, now.instant) {
+                    let address = Personal::new(address, DataSubject::RemoteParty);
+                    self.services.fact(What::Pardoned(address), now);
+                }
             }
             Input::HangUp(id) => {
                 let key = self.calls.iter().find(|(_, call)| call.id() == Some(id)).map(|(key, _)| key);
@@ -279,6 +295,16 @@ impl Exchange {
         self.services.lines.summaries(|line| self.services.registrar.binding_count(line, now))
     }
 
+    /// Who sends most, and who is banned: at most `bans_max` of these.
+    pub fn edge_overview(&mut self, bans_max: usize, now: Instant) -> EdgeOverview {
+        self.edge.overview(bans_max, now)
+    }
+
+    /// What the guard knows of an address.
+    pub fn look_at_source(&self, address: IpAddr, now: Instant) -> SourceView {
+        self.edge.look_at(address, now)
+    }
+
     /// How much of everything there is and was.
     pub fn gauges(&self) -> Gauges {
         Gauges {
@@ -287,7 +313,7 @@ impl Exchange {
             bindings: self.services.registrar.len(),
             transactions: self.services.layer.len(),
             tables: self.services.owners.sizes(),
-            edge: *self.edge.counters(),
+            edge: self.edge.counters(),
             transaction_counters: *self.services.layer.counters(),
             overload: self.overload_gauges(),
             draining: self.draining,

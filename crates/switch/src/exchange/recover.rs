@@ -117,7 +117,7 @@ mod tests {
             let exchange = Exchange::new(ExchangeConfig {
                 settings: Settings { listeners: vec![listener], ..Settings::default() },
                 registrar: RegistrarConfig::default(),
-                limits: EdgeLimits::OFF,
+                limits: EdgeLimits::off(),
                 directory: Arc::new(Directory::new(vec![tenant], vec![], vec![], vec![], peers)),
                 secret: [7; 32],
                 random: Random::from_number(7),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use offhook_base::Moment;
-use offhook_sip::{header::HeaderName, message::StatusCode};
+use offhook_edge::{Standing, Stray};
+use offhook_sip::{header::HeaderName, message::StatusCode, transport::Flow};
 
 use super::{Exchange, requests::Incoming};
 use crate::{
     directory::LineId,
     fact::Refusal,
-    gate::{Proof, Surroundings},
+    gate::{Denied, Proof, Surroundings},
     route::Caller,
 };
 
@@ -51,16 +52,30 @@ impl Exchange {
         ) {
             Ok(authenticated) => Some(authenticated),
             Err(denied) => {
-                match denied.refusal {
-                    Some(why) => {
-                        self.refused(why, incoming.flow, now);
-                        self.services.respond(incoming.key, denied.response, now);
-                    }
-                    None => self.services.layer.respond_once(incoming.key, denied.response),
-                }
+                self.deny(incoming, denied, now);
                 None
             }
         }
+    }
+
+    fn deny(&mut self, incoming: &Incoming, denied: Denied, now: Moment) {
+        let Denied { response, refusal, banned, .. } = denied;
+        if let Some(banned) = banned {
+            self.tell_of_ban(banned, now);
+        }
+        if let Some(why) = refusal {
+            self.refused(why, incoming.flow, now);
+            return self.services.respond(incoming.key, response, now);
+        }
+        if self.standing == Standing::Stranger {
+            let Flow { remote, transport, .. } = incoming.flow;
+            self.strayed(incoming.flow, Stray::Challenged, now);
+            let asked = incoming.request.bytes().len();
+            if !self.edge.may_answer(remote, asked, response.len(), transport.is_reliable()) {
+                return self.services.layer.forget_unanswered(incoming.key);
+            }
+        }
+        self.services.layer.respond_once(incoming.key, response);
     }
 
     pub(super) fn register(&mut self, incoming: &Incoming, now: Moment) {

@@ -180,6 +180,11 @@ impl Services {
         advertised.map_or(OwnAddress::Local(to.local()), OwnAddress::Advertised)
     }
 
+    /// The host that we are called by there, without a port.
+    pub fn own_host(&self, to: &Destination) -> OwnHost {
+        OwnHost(self.our_address(to))
+    }
+
     /// The Via of a request to `to`.
     pub fn via(&self, to: &Destination, branch: Branch) -> OwnVia {
         OwnVia { transport: to.transport(), sent_by: self.our_address(to), branch, listens: false }
@@ -214,6 +219,18 @@ impl HeaderValue for OwnAddress {
             Self::Advertised(address) => address.write(line),
             Self::Local(address) => address.write(line),
         }
+    }
+}
+
+/// Writes an address of ours without its port.
+pub struct OwnHost(OwnAddress);
+
+impl HeaderValue for OwnHost {
+    fn write(&self, line: &mut Line<'_>) {
+        match &self.0 {
+            OwnAddress::Advertised(address) => line.text(&address.host),
+            OwnAddress::Local(address) => line.ip(address.ip()),
+        };
     }
 }
 

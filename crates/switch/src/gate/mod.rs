@@ -13,7 +13,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{Moment, Random};
-use offhook_edge::{Edge, Verdict};
+use offhook_edge::{BannedSource, Edge, Verdict};
 use offhook_sip::{
     digest::{HashFunction, NonceIssuer},
     header::{HeaderName, NameAddr},
@@ -59,6 +59,8 @@ pub struct Denied {
     /// What to count; `None` for a challenge that belongs to the normal course of things: the first one, and one for
     /// a nonce that is no longer fresh.
     pub refusal: Option<Refusal>,
+    /// The ban that this was once too often for.
+    pub banned: Option<BannedSource>,
 }
 
 /// What the gate must know besides the request.
@@ -138,11 +140,22 @@ impl Gate {
         let Some(credentials) = verify::find(request, &tenant.realm) else {
             return Err(self.challenge(request, tenant, Challenge::First, now, to_tag, out));
         };
-        if let Verdict::Refuse { retry_after, .. } = edge.admit_credentials(around.source, now.instant) {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            return Err(deny(request, status, Refusal::AuthenticationRate, Some(retry_after), to_tag, out));
+        let account = (&tenant.name, &credentials.username);
+        let limited = |verdict: Verdict, why: Refusal, out: &mut BytesMut| match verdict {
+            Verdict::Refuse { retry_after, .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Err(deny(request, status, why, Some(retry_after), to_tag, out))
+            }
+            _ => Ok(()),
+        };
+        let admitted = edge.admit_credentials(around.source, account, now.instant);
+        limited(admitted, Refusal::AuthenticationRate, out)?;
+        let outcome = self.verifier.check(&credentials, request, tenant, around.directory, now);
+        if matches!(outcome, Outcome::Right(_) | Outcome::RightPeer(_)) {
+            let admitted = edge.authenticated(around.source, account, now.instant);
+            limited(admitted, Refusal::Rate, out)?;
         }
-        match self.verifier.check(&credentials, request, tenant, around.directory, now) {
+        match outcome {
             Outcome::Right(line) if speaks_for_itself(request, tenant, &line, around) => {
                 Ok(Proof::Line(Authenticated { line }))
             }
@@ -155,8 +168,8 @@ impl Gate {
             }
             Outcome::Stale => Err(self.challenge(request, tenant, Challenge::Stale, now, to_tag, out)),
             Outcome::Wrong => {
-                edge.authentication_failed(around.source, now.instant);
-                Err(self.challenge(request, tenant, Challenge::Wrong, now, to_tag, out))
+                let banned = edge.authentication_failed(around.source, account, now.instant);
+                Err(Denied { banned, ..self.challenge(request, tenant, Challenge::Wrong, now, to_tag, out) })
             }
         }
     }
@@ -176,7 +189,7 @@ impl Gate {
         let stale = why == Challenge::Stale;
         self.verifier.challenge(&mut response, method, tenant, stale, &mut self.random, now);
         let refusal = (why == Challenge::Wrong).then_some(Refusal::Unauthenticated);
-        Denied { response: response.finish(), status, refusal }
+        Denied { response: response.finish(), status, refusal, banned: None }
     }
 }
 
@@ -203,7 +216,12 @@ fn deny(
     if let Some(wait) = retry_after {
         response.header(&HeaderName::RetryAfter, wait.as_secs());
     }
-    Denied { response: response.finish(), status, refusal: Some(refusal) }
+    Denied { response: response.finish(), status, refusal: Some(refusal), banned: None }
+}
+
+/// Whether the request is made in the name of a tenant: one that is not gets no challenge.
+pub(crate) fn is_to_tenant(request: &Request, around: &Surroundings<'_>) -> bool {
+    tenant_of(request, around).is_some()
 }
 
 /// The tenant in whose name the request is made: by the address of record for REGISTER (RFC 3261 §10.3), otherwise by

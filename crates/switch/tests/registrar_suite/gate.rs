@@ -49,7 +49,7 @@ fn outcome(stage: &mut Stage, text: &str) -> (u16, Option<Refusal>, bool) {
             assert_eq!(who.line().id, ANNA);
             (200, None, false)
         }
-        Err(Denied { response: bytes, status, refusal }) => {
+        Err(Denied { response: bytes, status, refusal, .. }) => {
             let answer = response(bytes);
             assert_eq!(answer.status(), status);
             let headers = answer.headers();
@@ -250,7 +250,7 @@ fn a_realm_that_is_not_its_domain_and_holds_quotes_works() {
 fn guessing_is_penalised_per_source_and_the_right_password_does_not_show_meanwhile() {
     let mut stage = Stage::new();
     let limits = EdgeLimits { failures_burst: 3, ..EdgeLimits::default() };
-    stage.edge = offhook_edge::Edge::new(&limits);
+    stage.edge = offhook_edge::Edge::new(&limits, 7);
     let nonce = nonce(&mut stage);
     let with =
         |password| with_credentials(&register(), &Answer { password, nonce: &nonce, ..Answer::default() });

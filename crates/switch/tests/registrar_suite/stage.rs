@@ -54,7 +54,7 @@ impl Stage {
                 &Settings::default().digest,
                 Random::from_number(1),
             ),
-            edge: Edge::new(&EdgeLimits::default()),
+            edge: Edge::new(&EdgeLimits::default(), 7),
             directory: directory(&[("101", ANNA, true), ("102", BERT, true), ("103", LineId(3), false)]),
             now: Moment { instant: Instant::from_driver_nanos(5_000_000_000), utc: START },
             flow: udp("192.0.2.10:5060"),

@@ -1,7 +1,5 @@
 //! `offhook calls`: a table, JSON, or a screen that lives.
 
-mod screen;
-
 use std::{
     io::{self, IsTerminal as _},
     time::{SystemTime, UNIX_EPOCH},
@@ -10,7 +8,10 @@ use std::{
 use reqwest::Method;
 use serde_json::Value;
 
-use super::site::segment;
+use super::{
+    screen::{self, Sheet},
+    site::segment,
+};
 use crate::{
     cli::CallsArgs,
     client::Client,
@@ -41,9 +42,19 @@ pub async fn run(client: &Client, args: &CallsArgs) -> Result<(), Failure> {
         return output::json(&Value::Array(calls(client, args).await?));
     }
     if !args.once && !args.wide && io::stdout().is_terminal() && io::stdin().is_terminal() {
-        return screen::run(client, args).await;
+        return screen::run(|| calls(client, args), |calls, columns| sheet(calls, columns)).await;
     }
     output::fitted(&COLUMNS, rows(&calls(client, args).await?), args.wide, "There are no calls.")
+}
+
+fn sheet(calls: &[Value], columns: u16) -> Sheet {
+    let head = if calls.len() == 1 { "1 call".to_string() } else { format!("{} calls", calls.len()) };
+    let body = if calls.is_empty() {
+        "There are no calls.\n".to_string()
+    } else {
+        output::render_fitted(&COLUMNS, rows(calls), Some(columns))
+    };
+    Sheet { head, body }
 }
 
 async fn calls(client: &Client, args: &CallsArgs) -> Result<Vec<Value>, Failure> {

@@ -1,6 +1,7 @@
-//! The live screen: the calls, once a second, until `q`.
+//! A screen that lives until somebody has seen enough.
 
 use std::{
+    future::Future,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
@@ -10,27 +11,41 @@ use crossterm::{
     style::Print,
     terminal::{self, ClearType},
 };
-use serde_json::Value;
 
-use super::{COLUMNS, calls, rows};
-use crate::{cli::CallsArgs, client::Client, failure::Failure, output};
+use crate::failure::Failure;
 
-/// How often the calls are asked for.
+/// How often the node is asked.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Shows the calls until somebody has seen enough.
-pub async fn run(client: &Client, args: &CallsArgs) -> Result<(), Failure> {
+/// What stands on the screen.
+pub struct Sheet {
+    /// Its first line.
+    pub head: String,
+    /// What follows, after an empty line.
+    pub body: String,
+}
+
+/// Shows what `ask` brings and `render` makes of it in so many columns, once a second.
+pub async fn run<T, F: Future<Output = Result<T, Failure>>>(
+    mut ask: impl FnMut() -> F,
+    mut render: impl FnMut(&T, u16) -> Sheet,
+) -> Result<(), Failure> {
     // Asked before the screen opens: an unreachable node is told in plain text.
-    let mut calls_now = calls(client, args).await?;
+    let mut latest = ask().await?;
     let screen = Screen::open()?;
     let mut trouble: Option<String> = None;
     loop {
-        screen.draw(&calls_now, trouble.as_deref())?;
+        let (columns, _) = terminal::size().unwrap_or((80, 24));
+        let mut sheet = render(&latest, columns);
+        if let Some(trouble) = &trouble {
+            sheet.head = format!("Not up to date: {trouble}");
+        }
+        screen.draw(&sheet)?;
         if wait_for_quit(REFRESH)? {
             return Ok(());
         }
-        match calls(client, args).await {
-            Ok(calls) => (calls_now, trouble) = (calls, None),
+        match ask().await {
+            Ok(answer) => (latest, trouble) = (answer, None),
             // The node may be restarting: keep looking, and say so.
             Err(failure) if failure.is_unreachable() => {
                 trouble = Some("the node has stopped; waiting for it to come back".into());
@@ -74,18 +89,11 @@ impl Screen {
         Ok(screen)
     }
 
-    fn draw(&self, calls: &[Value], trouble: Option<&str>) -> io::Result<()> {
+    fn draw(&self, sheet: &Sheet) -> io::Result<()> {
         let (columns, lines) = terminal::size().unwrap_or((80, 24));
-        let table = if calls.is_empty() {
-            "There are no calls.\n".to_string()
-        } else {
-            output::render_fitted(&COLUMNS, rows(calls), Some(columns))
-        };
         let mut out = io::stdout().lock();
-        let count = if calls.len() == 1 { "1 call".to_string() } else { format!("{} calls", calls.len()) };
-        let head = trouble.map_or(count, |trouble| format!("Not up to date: {trouble}"));
         let space = usize::from(lines.saturating_sub(3));
-        let shown = [head.as_str(), ""].into_iter().chain(table.lines().take(space));
+        let shown = [sheet.head.as_str(), ""].into_iter().chain(sheet.body.lines().take(space));
         queue!(out, cursor::MoveTo(0, 0))?;
         for line in shown {
             let line: String = line.chars().take(columns.into()).collect();
