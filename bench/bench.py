@@ -12,6 +12,7 @@ import load
 import process
 import relay as relays
 import relay_kernel as kernel
+import streams
 import tester
 import transcode as transcoding
 from overload import Cage, Rush
@@ -281,6 +282,12 @@ def load_tester(report):
         tester.run(report, bench, int(setting("LOAD_RATE", "2000")))
 
 
+def load_streams(report):
+    """Media of `offhook load`: CPU per RTP stream beside SIPp, and calls with sound both ways on this machine."""
+    with Bench(report) as bench:
+        streams.run(report, bench)
+
+
 BENCHES = {
     "calls": calls,
     "registrations": registrations,
@@ -291,6 +298,7 @@ BENCHES = {
     "start": start,
     "overload": overload,
     "load": load_tester,
+    "streams": load_streams,
 }
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the node beside Kamailio and rtpengine: `bench/run.sh [calls|registrations|memory|relay|relay-kernel|transcode|start|overload|load]`, all of
+# Measures the node beside Kamailio and rtpengine: `bench/run.sh [calls|registrations|memory|relay|relay-kernel|transcode|start|overload|load|streams]`, all of
 # them without an argument.
 # What is measured, how, and what can be set by the environment: bench/README.md.
 set -euo pipefail

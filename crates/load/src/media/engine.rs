@@ -514,11 +514,18 @@ impl Thread {
                 rest = &rest[same..];
                 continue;
             };
+            if let [(route, range)] = &rest[..same] {
+                // Late sound is no sound: it is lost, as on any network.
+                if port.socket.send_one(&bytes[range.clone()], route.to).is_err() {
+                    self.totals.unsent += 1;
+                }
+                rest = &rest[1..];
+                continue;
+            }
             let datagrams = rest[..same].iter().map(|(route, range)| (&bytes[range.clone()], route.to));
             match port.socket.send(datagrams) {
                 Ok(count) => rest = &rest[count.max(1)..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Late sound is no sound: it is lost, as on any network.
                 Err(_) => {
                     self.totals.unsent += 1;
                     rest = &rest[1..];

@@ -31,6 +31,9 @@ const KEY_PACKETS: u16 = 5;
 const GAP_PACKETS: u8 = 3;
 /// The last packet of a key is sent so often (RFC 4733 §2.5.1.4).
 const END_PACKETS: u8 = 3;
+/// Streams begin at multiples of this, ms, so that many packets are due at once: a thread wakes up for each such time,
+/// not for each packet. Within a stream packets are as far apart as ever.
+const BEAT_MS: u64 = 4;
 /// Milliseconds from one packet of a key to the next, and ticks of the clock of keys, which is 8 kHz.
 const KEY_MS: u64 = 20;
 const KEY_TICKS: u16 = 160;
@@ -200,8 +203,10 @@ impl Voice {
         let silent = self.key.is_none() && self.stream.as_ref().is_none_or(|stream| stream.paused);
         let behind = now_ms.saturating_sub(self.next_ms);
         if silent || behind >= u64::from(PACKETS_PER_TURN) * KEY_MS {
-            self.timestamp = self.timestamp.wrapping_add((behind as u32).wrapping_mul(self.ticks_per_ms));
-            self.next_ms = self.next_ms.max(now_ms);
+            let next_ms = self.next_ms.max(now_ms).next_multiple_of(BEAT_MS);
+            let passed = (next_ms - self.next_ms) as u32;
+            self.timestamp = self.timestamp.wrapping_add(passed.wrapping_mul(self.ticks_per_ms));
+            self.next_ms = next_ms;
             self.marker |= silent;
         }
     }
@@ -272,13 +277,23 @@ impl Voice {
             ssrc: self.ssrc,
         };
         self.sequence = self.sequence.next();
-        let mut buffer = [0; PACKET_BYTES_MAX];
-        if let Ok(length) = PacketWriter::new(header, payload).write(&mut buffer) {
+        let writer = PacketWriter::new(header, payload);
+        let (mut small, mut large);
+        let buffer: &mut [u8] = if writer.written_len() <= PACKET_BYTES_USUAL {
+            small = [0; PACKET_BYTES_USUAL];
+            &mut small
+        } else {
+            large = [0; PACKET_BYTES_MAX];
+            &mut large
+        };
+        if let Ok(length) = writer.write(buffer) {
             send(self.route, &buffer[..length]);
         }
     }
 }
 
+/// Most packets are no longer, octets: 12 of header, 160 of payload, and some room.
+const PACKET_BYTES_USUAL: usize = 256;
 /// The longest packet of our own making, octets: 12 of header and the longest payload of Opus.
 const PACKET_BYTES_MAX: usize = 12 + offhook_codec::voice::PACKET_OCTETS_MAX;
 

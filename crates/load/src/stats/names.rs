@@ -87,7 +87,7 @@ pub fn counts_header(scenario: &Scenario, delimiter: &str) -> String {
     let mut line = format!("CurrentTime{delimiter}ElapsedTime{delimiter}");
     for (index, step) in scenario.steps.iter().enumerate() {
         let label = step_label(step);
-        for column in count_columns(step) {
+        for column in count_columns(step).iter().chain(lost_column(scenario, step)) {
             line += &format!("{index}_{label}_{column}{delimiter}");
         }
     }
@@ -105,6 +105,12 @@ pub fn count_columns(step: &Step) -> &'static [&'static str] {
         StepKind::ReceiveCommand { .. } => &["Recv", "Timeout"],
         StepKind::Nop => &[],
     }
+}
+
+/// One more column of every message, as soon as the scenario loses any.
+pub fn lost_column(scenario: &Scenario, step: &Step) -> Option<&'static &'static str> {
+    let is_message = matches!(step.kind, StepKind::Send(_) | StepKind::Recv(_));
+    (is_message && scenario.steps.iter().any(|step| step.lost_ppm.is_some())).then_some(&"Lost")
 }
 
 /// What files call a step.

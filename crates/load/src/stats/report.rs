@@ -125,11 +125,12 @@ pub fn counts(scenario: &Scenario, stats: &Stats, moment: Moment, delimiter: &st
     line += &clock((moment.now_unix_micros - moment.start_unix_micros).max(0) as u64);
     line += delimiter;
     for (step, counts) in scenario.steps.iter().zip(&stats.steps) {
-        for column in names::count_columns(step) {
+        for column in names::count_columns(step).iter().chain(names::lost_column(scenario, step)) {
             let count = match *column {
                 "Sent" | "Recv" | "Sessions" => counts.done,
                 "Retrans" => counts.repeated,
                 "Timeout" => counts.timeouts,
+                "Lost" => counts.lost,
                 _ => counts.unexpected,
             };
             line += &format!("{count}{delimiter}");

@@ -118,6 +118,14 @@ impl DatagramSocket {
         let leaving = datagrams.map(|(bytes, remote)| Leaving { bytes, remote, source: None });
         batch::send(self.as_raw_fd(), leaving.take(batch::BATCH))
     }
+
+    /// Sends one datagram, which costs less than a batch of one.
+    ///
+    /// # Errors
+    /// `WouldBlock` if the kernel takes no more for now; else what became of it.
+    pub fn send_one(&self, bytes: &[u8], remote: SocketAddr) -> io::Result<()> {
+        self.socket.send_to_with_flags(bytes, &remote.into(), libc::MSG_DONTWAIT).map(drop)
+    }
 }
 
 impl AsRawFd for DatagramSocket {
