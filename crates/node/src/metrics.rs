@@ -14,6 +14,7 @@ use crate::{
     control::Control,
     facts::{FactCounters, REFUSALS},
     troubles::Trouble,
+    wall::Wall,
 };
 
 /// All families.
@@ -124,7 +125,7 @@ fn wall(control: &Control) -> [Metric; 2] {
             "offhook_edge_kernel",
             "Whether the kernel drops what comes from the denied and the banned: 1 or 0; the log says why not.",
             MetricKind::Gauge,
-            f64::from(u8::from(wall.is_some())),
+            f64::from(u8::from(wall.is_some_and(Wall::stands))),
         ),
         Metric::single(
             "offhook_edge_kernel_dropped",

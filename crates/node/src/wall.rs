@@ -1,28 +1,28 @@
 //! What the kernel keeps out: the denied networks and the banned sources, as sets of nftables that are looked at before a
 //! socket is. A flood from there then costs a hundred nanoseconds a packet, and none of the node's threads.
 //!
-//! The node has a table of its own, after its data directory, and only packets to its SIP ports come into it. It is written
-//! anew at each start, goes at an orderly end, and stays through a crash: bans end by themselves. The node judges
-//! everything that comes through as before, so nothing depends on it.
+//! Every process of the node has a table of its own, after its data directory, and only packets to its SIP ports come into it.
+//! It goes with the process, however that ends. The node judges everything that comes through as before, so nothing depends
+//! on it.
 
+mod nft;
 mod script;
 
 use std::{
-    collections::BTreeSet,
-    io::{self, Write as _},
-    process::{Command, Stdio},
+    collections::{BTreeMap, BTreeSet},
+    io, process,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use offhook_edge::{Lists, Prefix};
 
-use self::script::Table;
+use self::{nft::Nft, script::Table};
 use crate::{
     config::{Config, KernelWall},
     kernel_plane,
@@ -31,16 +31,27 @@ use crate::{
 /// Orders that may wait: a flood of bans must not wait for a program. What finds no room the node drops itself.
 const ORDERS_MAX: usize = 4096;
 
-/// Orders that are carried out by one run of the program.
+/// Bans and pardons that are carried out at once.
 const ORDERS_AT_ONCE: usize = 512;
 
 /// How often the kernel is asked what it dropped.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// So many times as long as an order took there is none after it: with a hundred thousand denied networks nft takes a second
+/// for a ban, and must not have a CPU for itself.
+const REST: u32 = 9;
+
 /// The kernel's part of the guard.
 pub struct Wall {
     orders: SyncSender<Order>,
-    dropped: Arc<AtomicU64>,
+    state: Arc<State>,
+}
+
+/// What the wall's thread tells.
+#[derive(Default)]
+struct State {
+    dropped: AtomicU64,
+    fallen: AtomicBool,
 }
 
 enum Order {
@@ -52,26 +63,24 @@ enum Order {
 
 /// Sets it up for these ports; `None` where the operator or the system does not want it.
 pub fn build(config: &Config, ports: &BTreeSet<u16>) -> Option<Wall> {
-    let table = Table::new(&kernel_plane::own(&config.storage.data), ports);
-    if config.edge.kernel == KernelWall::Off {
-        // What a node before this one left; there mostly is none.
-        let _ = nft(&table.removed());
+    if config.edge.kernel == KernelWall::Off || ports.is_empty() {
         return None;
     }
-    if ports.is_empty() {
-        return None;
-    }
-    if let Err(error) = nft(&table.made()) {
-        let hint = "install nftables and give the node CAP_NET_ADMIN, or set edge.kernel = \"off\"";
-        tracing::info!(%error, hint, "the kernel does not keep out the banned: the node does it alone");
-        return None;
-    }
+    let table = Table::new(&kernel_plane::own(&config.storage.data), process::id(), ports);
+    let made = Nft::start().and_then(|mut nft| nft.order(&table.made()).map(|_| nft));
+    let nft = match made {
+        Ok(nft) => nft,
+        Err(error) => {
+            let hint = "install nftables and give the node CAP_NET_ADMIN, or set edge.kernel = \"off\"";
+            tracing::info!(%error, hint, "the kernel does not keep out the banned: the node does it alone");
+            return None;
+        }
+    };
     let (orders, receiver) = sync_channel(ORDERS_MAX);
-    let dropped = Arc::<AtomicU64>::default();
-    let counter = Arc::clone(&dropped);
-    let work = move || carry_out(&table, &receiver, &counter);
-    thread::Builder::new().name("offhook-wall".into()).spawn(work).ok()?;
-    Some(Wall { orders, dropped })
+    let state = Arc::<State>::default();
+    let mason = Mason { nft, table, orders: receiver, state: Arc::clone(&state) };
+    thread::Builder::new().name("offhook-wall".into()).spawn(move || mason.work()).ok()?;
+    Some(Wall { orders, state })
 }
 
 impl Wall {
@@ -93,7 +102,12 @@ impl Wall {
 
     /// Packets that were dropped, as the kernel said lately.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.state.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is still there.
+    pub fn stands(&self) -> bool {
+        !self.state.fallen.load(Ordering::Relaxed)
     }
 
     /// Takes it down; returns when that is done.
@@ -105,65 +119,135 @@ impl Wall {
     }
 }
 
-fn carry_out(table: &Table, orders: &Receiver<Order>, dropped: &AtomicU64) {
-    loop {
-        let first = match orders.recv_timeout(COUNT_INTERVAL) {
-            Ok(order) => order,
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(count) =
-                    nft_says(&table.count_question(), "").ok().as_deref().and_then(script::count_in)
-                {
-                    dropped.store(count, Ordering::Relaxed);
-                }
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        for order in std::iter::once(first).chain(orders.try_iter().take(ORDERS_AT_ONCE)) {
-            let text = match order {
-                Order::Deny(lists) => {
-                    let (text, left_out) = table.denied(&lists);
-                    if left_out > 0 {
-                        tracing::info!(
-                            left_out,
-                            "the kernel takes no more denied networks: the node drops these itself"
-                        );
-                    }
-                    text
-                }
-                Order::Ban(source, time) => table.banned(source, time),
-                Order::Pardon(source) => table.pardoned(source),
-                Order::TakeDown(done) => {
-                    let _ = nft(&table.removed());
+/// Who carries out the orders, in a thread of his own.
+struct Mason {
+    nft: Nft,
+    table: Table,
+    orders: Receiver<Order>,
+    state: Arc<State>,
+}
+
+impl Mason {
+    fn work(mut self) {
+        let mut wishes = Wishes::default();
+        let mut rested = Instant::now();
+        let mut count_at = rested + COUNT_INTERVAL;
+        loop {
+            let next = if wishes.is_empty() { count_at.max(rested) } else { rested };
+            match self.orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Order::TakeDown(done)) => {
+                    drop(self.nft);
                     let _ = done.send(());
                     return;
                 }
-            };
-            if let Err(error) = nft(&text) {
-                tracing::debug!(%error, "the kernel did not take an order");
+                Ok(order) => wishes.add(order),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
+            let began = Instant::now();
+            if began < next {
+                continue;
+            }
+            let done = if wishes.is_empty() {
+                count_at = began + COUNT_INTERVAL;
+                self.count()
+            } else {
+                let line = wishes.next_line(&self.table, began);
+                self.nft.order(&line).map(drop)
+            };
+            match done {
+                Err(error) if error.kind() != io::ErrorKind::Other => {
+                    self.state.fallen.store(true, Ordering::Relaxed);
+                    tracing::warn!(%error, "the kernel keeps out the banned no more: the node does it alone");
+                    return;
+                }
+                Err(error) => tracing::debug!(%error, "the kernel did not take an order"),
+                Ok(()) => {}
+            }
+            let ended = Instant::now();
+            rested = ended + (ended - began) * REST;
         }
     }
+
+    fn count(&mut self) -> io::Result<()> {
+        let answer = self.nft.order(&self.table.count_question())?;
+        if let Some(count) = script::count_in(&answer) {
+            self.state.dropped.store(count, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
-/// Runs a script, all of it or nothing.
-fn nft(script: &str) -> io::Result<()> {
-    nft_says(&["-f", "-"], script).map(drop)
+/// What has been ordered and not been done yet: of each source only the last word.
+#[derive(Default)]
+struct Wishes {
+    deny: Option<Arc<Lists>>,
+    /// Until when each is banned; `None` for a pardon.
+    sources: BTreeMap<Prefix, Option<Instant>>,
 }
 
-fn nft_says(words: &[&str], input: &str) -> io::Result<String> {
-    let mut command = Command::new("nft");
-    command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| io::Error::new(error.kind(), format!("nft: {error}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes())?;
+impl Wishes {
+    fn is_empty(&self) -> bool {
+        self.deny.is_none() && self.sources.is_empty()
     }
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+
+    fn add(&mut self, order: Order) {
+        match order {
+            Order::Deny(lists) => self.deny = Some(lists),
+            // A ban that finds no room is carried out by the node; a pardon has a ban before it, so there are no more of them.
+            Order::Ban(source, time) if self.sources.len() < ORDERS_MAX => {
+                self.sources.insert(source, Some(Instant::now() + time));
+            }
+            Order::Pardon(source) => {
+                self.sources.insert(source, None);
+            }
+            Order::Ban(..) | Order::TakeDown(_) => {}
+        }
     }
-    // It repeats the line that it complains of, which may name an address: only its first line is told.
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().next().unwrap_or("nft failed");
-    Err(io::Error::other(said.rsplit("Error: ").next().unwrap_or(said).to_string()))
+
+    /// Takes off what makes one order.
+    fn next_line(&mut self, table: &Table, now: Instant) -> String {
+        if let Some(lists) = self.deny.take() {
+            let (line, left_out) = table.denied(&lists);
+            if left_out > 0 {
+                tracing::info!(
+                    left_out,
+                    "the kernel takes no more denied networks: the node drops these itself"
+                );
+            }
+            return line;
+        }
+        let mut orders = Vec::new();
+        while let Some((source, until)) = self.sources.pop_first() {
+            orders.push(match until {
+                Some(until) => table.banned(source, until.saturating_duration_since(now)),
+                None => table.pardoned(source),
+            });
+            if orders.len() == ORDERS_AT_ONCE {
+                break;
+            }
+        }
+        orders.join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn of_each_source_only_the_last_word_is_carried_out() {
+        let table = Table::new("n", 1, &BTreeSet::from([5060]));
+        let (first, other): (Prefix, Prefix) =
+            ("192.0.2.1/32".parse().unwrap(), "192.0.2.2/32".parse().unwrap());
+        let mut wishes = Wishes::default();
+        wishes.add(Order::Ban(first, Duration::from_secs(30)));
+        wishes.add(Order::Ban(other, Duration::from_secs(30)));
+        wishes.add(Order::Pardon(first));
+        let line = wishes.next_line(&table, Instant::now());
+        assert!(!line.contains("192.0.2.1 timeout") && line.contains("192.0.2.2 timeout"), "{line}");
+        assert!(wishes.is_empty());
+    }
 }

@@ -64,7 +64,8 @@ impl World {
         let credentials = DigestCredentials::from_credentials(&parsed).unwrap();
         let ha1 =
             self.server.hash_function(&credentials).map(|hash| hash.ha1("anna", "example.org", "right"));
-        self.server.judge(&credentials, &Method::Register, b"", ha1.as_ref(), now)
+        let nonce = self.server.nonce(&credentials, now);
+        self.server.judge(&credentials, nonce, &Method::Register, b"", ha1.as_ref(), now)
     }
 }
 
@@ -156,7 +157,8 @@ fn strangers_do_not_fill_the_table_of_counts_and_nobody_is_like_a_wrong_password
     let value = world.session("right").authorize(&Method::Register, URI, b"", &mut Random::from_number(6));
     let parsed = Credentials::parse(&value).unwrap();
     let credentials = DigestCredentials::from_credentials(&parsed).unwrap();
-    assert_eq!(world.server.judge(&credentials, &Method::Register, b"", None, NOW), Verdict::Wrong);
+    let nonce = world.server.nonce(&credentials, NOW);
+    assert_eq!(world.server.judge(&credentials, nonce, &Method::Register, b"", None, NOW), Verdict::Wrong);
     // The failed attempt has not used the count up.
     assert_eq!(world.judge(&value, NOW), Verdict::Accepted);
 }

@@ -119,15 +119,21 @@ impl DigestServer {
         self.offered.contains(&algorithm.hash).then_some(algorithm.hash)
     }
 
-    /// Judges the credentials of a request with `method` and `body`, against the stored hash of name, realm and password
-    /// under [`DigestServer::hash_function`]. `None` for `ha1`, where there is no such line or it is disabled, costs the
-    /// same time and gives the same verdict as a wrong password.
+    /// What the nonce of the credentials is worth.
+    pub fn nonce(&self, credentials: &DigestCredentials<'_>, now: UtcMillis) -> NonceState {
+        self.issuer.check(&credentials.nonce, now)
+    }
+
+    /// Judges the credentials of a request with `method` and `body`, whose nonce is worth so much ([`DigestServer::nonce`]),
+    /// against the stored hash of name, realm and password under [`DigestServer::hash_function`]. `None` for `ha1`, where
+    /// there is no such line or it is disabled, costs the same time and gives the same verdict as a wrong password.
     ///
     /// The caller has chosen the credentials by realm. Whether their `uri` is that of the request is not judged: a
     /// proxy on the way may have changed the Request-URI (RFC 3261 §22.4).
     pub fn judge(
         &mut self,
         credentials: &DigestCredentials<'_>,
+        nonce: NonceState,
         method: &Method,
         body: &[u8],
         ha1: Option<&HexHash>,
@@ -158,7 +164,7 @@ impl DigestServer {
         if !matches || ha1.is_none() {
             return Verdict::Wrong;
         }
-        match (self.issuer.check(&credentials.nonce, now), count) {
+        match (nonce, count) {
             (NonceState::Fresh(nonce), Some(count)) if self.counts.accept(nonce, count, now) => {
                 Verdict::Accepted
             }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use super::{
     params::unquote,
-    scan::{Split, is_token, take_quoted, take_token, trim, trim_start},
+    scan::{is_lws, take_quoted, take_token, trim_start},
 };
 
 /// Parameters one challenge or credential may carry; Digest defines twelve.
@@ -19,9 +19,9 @@ pub struct AuthParams<'a> {
 impl<'a> AuthParams<'a> {
     /// `None` unless each element is `name=value` with a token or quoted string as value.
     pub fn parse(raw: &'a str) -> Option<Self> {
+        let mut pairs = Pairs { rest: raw };
         let mut count = 0;
-        for element in Split::new(raw, b',').filter(|element| !element.is_empty()) {
-            split_pair(element)?;
+        while pairs.next().ok()?.is_some() {
             count += 1;
             if count > AUTH_PARAMS_MAX {
                 return None;
@@ -32,7 +32,8 @@ impl<'a> AuthParams<'a> {
 
     /// Names and values as received.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
-        Split::new(self.raw, b',').filter_map(split_pair)
+        let mut pairs = Pairs { rest: self.raw };
+        std::iter::from_fn(move || pairs.next().ok().flatten())
     }
 
     /// The value as received, quotes included; the first one of that name in any case.
@@ -44,48 +45,54 @@ impl<'a> AuthParams<'a> {
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.raw(name).map(unquote)
     }
+}
 
-    /// All of them, read in one go; `None` if a name stands there more than once: no such credential is to be trusted.
-    fn fields(&self) -> Option<Fields<'a>> {
-        let mut fields = Fields { pairs: [("", ""); AUTH_PARAMS_MAX], count: 0 };
-        for pair in self.iter() {
-            if fields.raw(pair.0).is_some() {
-                return None;
+/// The pairs that have not been read yet.
+struct Pairs<'a> {
+    rest: &'a str,
+}
+
+/// What stands there is no `name=value`.
+struct NoPair;
+
+impl<'a> Pairs<'a> {
+    /// The next name and value; empty elements are passed over (RFC 9110 §5.6.1).
+    fn next(&mut self) -> Result<Option<(&'a str, &'a str)>, NoPair> {
+        let start = self.rest.bytes().position(|octet| octet != b',' && !is_lws(octet));
+        let Some(start) = start else {
+            self.rest = "";
+            return Ok(None);
+        };
+        let (name, rest) = take_token(&self.rest[start..]);
+        let value = trim_start(rest).strip_prefix('=').map(trim_start).ok_or(NoPair)?;
+        let rest = match take_quoted(value) {
+            Some((_, rest)) => rest,
+            // Token octets, and those of base64 and paths that some write unquoted.
+            None => {
+                let end = value.bytes().position(|octet| octet == b',' || octet == b'"' || is_lws(octet));
+                &value[end.unwrap_or(value.len())..]
             }
-            *fields.pairs.get_mut(fields.count)? = pair;
-            fields.count += 1;
+        };
+        let value = &value[..value.len() - rest.len()];
+        self.rest = trim_start(rest);
+        let is_whole = self.rest.is_empty() || self.rest.starts_with(',');
+        if name.is_empty() || value.is_empty() || !is_whole { Err(NoPair) } else { Ok(Some((name, value))) }
+    }
+}
+
+/// The values of the parameters `names`, in one go over the line: each look into [`AuthParams`] scans it anew. `None` if one of
+/// them stands there more than once: nothing that says two things is to be trusted.
+fn fields<'a, const N: usize>(params: &'a str, names: [&str; N]) -> Option<[Option<&'a str>; N]> {
+    let mut fields = [None; N];
+    let mut pairs = Pairs { rest: params };
+    while let Some((name, value)) = pairs.next().ok()? {
+        if let Some(index) = names.iter().position(|known| known.eq_ignore_ascii_case(name))
+            && fields[index].replace(value).is_some()
+        {
+            return None;
         }
-        Some(fields)
     }
-}
-
-/// The pairs taken apart, for whoever asks for most of them: each look into [`AuthParams`] scans the line anew.
-struct Fields<'a> {
-    pairs: [(&'a str, &'a str); AUTH_PARAMS_MAX],
-    count: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn raw(&self, name: &str) -> Option<&'a str> {
-        let mut pairs = self.pairs.iter().take(self.count);
-        pairs.find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|&(_, value)| value)
-    }
-
-    /// The value without quotes and escapes.
-    fn text(&self, name: &str) -> Option<Cow<'a, str>> {
-        self.raw(name).map(unquote)
-    }
-}
-
-fn split_pair(element: &str) -> Option<(&str, &str)> {
-    let equals = memchr::memchr(b'=', element.as_bytes())?;
-    let (name, value) = (trim(&element[..equals]), trim(&element[equals + 1..]));
-    let is_value = match take_quoted(value) {
-        Some((_, rest)) => rest.is_empty(),
-        // Token octets, and those of base64 and paths that some write unquoted.
-        None => !value.is_empty() && !value.contains(['"', ' ', '\t', '\r', '\n']),
-    };
-    (is_token(name) && is_value).then_some((name, value))
+    Some(fields)
 }
 
 /// Values are secrets or names: only parameter names show.
@@ -110,17 +117,21 @@ pub type Challenge<'a> = Credentials<'a>;
 impl<'a> Credentials<'a> {
     /// Takes a header line apart: one line is one value (RFC 3261 §7.3.1 forbids joining them). `None` if malformed.
     pub fn parse(value: &'a str) -> Option<Self> {
-        let (scheme, rest) = take_token(trim_start(value));
-        if scheme.is_empty() || !(rest.is_empty() || rest.starts_with(super::scan::is_lws_char)) {
-            return None;
-        }
-        Some(Self { scheme, params: AuthParams::parse(rest)? })
+        let (scheme, params) = take_scheme(value)?;
+        Some(Self { scheme, params: AuthParams::parse(params)? })
     }
 
     /// Whether the scheme is Digest.
     pub const fn is_digest(&self) -> bool {
         self.scheme.eq_ignore_ascii_case("Digest")
     }
+}
+
+/// The scheme of a header line, and what follows it.
+fn take_scheme(value: &str) -> Option<(&str, &str)> {
+    let (scheme, params) = take_token(trim_start(value));
+    let is_whole = params.bytes().next().is_none_or(is_lws);
+    (is_whole && !scheme.is_empty()).then_some((scheme, params))
 }
 
 /// Digest credentials by field (RFC 7616 §3.4, RFC 8760).
@@ -151,24 +162,46 @@ pub struct DigestCredentials<'a> {
 }
 
 impl<'a> DigestCredentials<'a> {
+    /// Takes a header line apart, as [`Credentials::parse`] does. `None` if it is malformed, the scheme is not Digest, a
+    /// mandatory field is missing, or a field stands there twice.
+    pub fn parse(value: &'a str) -> Option<Self> {
+        let (scheme, params) = take_scheme(value)?;
+        if scheme.eq_ignore_ascii_case("Digest") { Self::from_params(params) } else { None }
+    }
+
     /// `None` if the scheme is not Digest, a mandatory field is missing, or a field stands there twice.
     pub fn from_credentials(credentials: &Credentials<'a>) -> Option<Self> {
-        if !credentials.is_digest() {
-            return None;
-        }
-        let params = credentials.params.fields()?;
+        if credentials.is_digest() { Self::from_params(credentials.params.raw) } else { None }
+    }
+
+    fn from_params(params: &'a str) -> Option<Self> {
+        let names = [
+            "username",
+            "realm",
+            "nonce",
+            "uri",
+            "response",
+            "algorithm",
+            "opaque",
+            "qop",
+            "cnonce",
+            "nc",
+            "userhash",
+        ];
+        let fields = fields(params, names)?.map(|value| value.map(unquote));
+        let [username, realm, nonce, uri, response, algorithm, opaque, qop, cnonce, nc, userhash] = fields;
         Some(Self {
-            username: params.text("username")?,
-            realm: params.text("realm")?,
-            nonce: params.text("nonce")?,
-            uri: params.text("uri")?,
-            response: params.text("response")?,
-            algorithm: params.text("algorithm"),
-            opaque: params.text("opaque"),
-            qop: params.text("qop"),
-            cnonce: params.text("cnonce"),
-            nc: params.text("nc"),
-            userhash: is_true(params.text("userhash")),
+            username: username?,
+            realm: realm?,
+            nonce: nonce?,
+            uri: uri?,
+            response: response?,
+            algorithm,
+            opaque,
+            qop,
+            cnonce,
+            nc,
+            userhash: is_true(userhash),
         })
     }
 }
@@ -204,15 +237,17 @@ impl<'a> DigestChallenge<'a> {
         if !challenge.is_digest() {
             return None;
         }
-        let params = challenge.params.fields()?;
+        let names = ["realm", "nonce", "opaque", "algorithm", "qop", "stale", "userhash"];
+        let fields = fields(challenge.params.raw, names)?.map(|value| value.map(unquote));
+        let [realm, nonce, opaque, algorithm, qop, stale, userhash] = fields;
         Some(Self {
-            realm: params.text("realm")?,
-            nonce: params.text("nonce")?,
-            opaque: params.text("opaque"),
-            algorithm: params.text("algorithm"),
-            qop: params.text("qop"),
-            stale: is_true(params.text("stale")),
-            userhash: is_true(params.text("userhash")),
+            realm: realm?,
+            nonce: nonce?,
+            opaque,
+            algorithm,
+            qop,
+            stale: is_true(stale),
+            userhash: is_true(userhash),
         })
     }
 }
@@ -254,5 +289,15 @@ mod tests {
             DigestCredentials::from_credentials(&Credentials::parse("Digest realm=\"r\"").unwrap()).is_none()
         );
         assert!(Credentials::parse("Digest realm=\"r").is_none());
+    }
+
+    #[test]
+    fn what_is_no_pair_spoils_the_line() {
+        for line in ["a", "a=", "=b", "a=b c=d", "a=\"b\"c", "a=b\"c\"", "a b=c", "a=b;c=d e"] {
+            assert!(AuthParams::parse(line).is_none(), "{line}");
+        }
+        let params = AuthParams::parse(" ,a = b,, \r\n c=\"d, \\\"e\" ,f=/x+y==,").unwrap();
+        let expected = [("a", "b"), ("c", "\"d, \\\"e\""), ("f", "/x+y==")];
+        assert_eq!(params.iter().collect::<Vec<_>>(), expected);
     }
 }

@@ -20,7 +20,6 @@ const NETWORK_OCTETS: usize = 8;
 
 /// Digest against the lines of the directory.
 pub(super) struct Verifier {
-    issuer: NonceIssuer,
     server: DigestServer,
 }
 
@@ -48,30 +47,24 @@ pub(super) fn find<'a>(request: &'a Request, realm: &str) -> Option<DigestCreden
     let header = challenger_of(request.method()).credentials_header();
     request
         .headers()
-        .credentials(&header)
-        .filter_map(|credentials| DigestCredentials::from_credentials(&credentials))
+        .all(&header)
+        .filter_map(DigestCredentials::parse)
         .find(|credentials| *credentials.realm == *realm)
 }
 
 impl Verifier {
     pub(super) fn new(issuer: NonceIssuer, nonces_max: usize, offered: &[HashFunction]) -> Self {
-        let server = DigestServer::new(issuer.clone(), NonceCounts::new(nonces_max), offered);
-        Self { issuer, server }
+        Self { server: DigestServer::new(issuer, NonceCounts::new(nonces_max), offered) }
     }
 
     /// Deals from now on with whoever is at `source`. Its nonces are good only there: so nobody has passwords counted
     /// against an address that he forges, or registers one that never answered us.
     pub(super) fn bind(&mut self, source: IpAddr) {
         match source.to_canonical() {
-            IpAddr::V4(address) => self.bind_to(&address.octets()),
+            IpAddr::V4(address) => self.server.bind(&address.octets()),
             // A host may change its address within its network at will (RFC 8981).
-            IpAddr::V6(address) => self.bind_to(&address.octets()[..NETWORK_OCTETS]),
+            IpAddr::V6(address) => self.server.bind(&address.octets()[..NETWORK_OCTETS]),
         }
-    }
-
-    fn bind_to(&mut self, asker: &[u8]) {
-        self.issuer.bind(asker);
-        self.server.bind(asker);
     }
 
     /// Adds the challenges to a response.
@@ -98,7 +91,8 @@ impl Verifier {
     ) -> Outcome {
         // RFC 7616 §3.3: stale says that the nonce was not good, whatever the password. Looking at the password first
         // would count failures against whatever address somebody forges, without his ever having heard from us.
-        if !matches!(self.issuer.check(&credentials.nonce, now.utc), NonceState::Fresh(_)) {
+        let nonce = self.server.nonce(credentials, now.utc);
+        if !matches!(nonce, NonceState::Fresh(_)) {
             return Outcome::Stale;
         }
         if *request.method() != Method::Register && !is_for_same_user(&credentials.uri, request.uri()) {
@@ -115,7 +109,8 @@ impl Verifier {
             (None, Some(peer)) => hash.and_then(|hash| login_hash(peer, hash, &tenant.realm)),
             (None, None) => None,
         };
-        let verdict = self.server.judge(credentials, request.method(), request.body(), ha1.as_ref(), now.utc);
+        let (method, body) = (request.method(), request.body());
+        let verdict = self.server.judge(credentials, nonce, method, body, ha1.as_ref(), now.utc);
         match (verdict, line) {
             (Verdict::Accepted, Some(line)) => Outcome::Right(Arc::clone(line)),
             (Verdict::Accepted, None) => {
