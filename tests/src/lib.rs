@@ -24,5 +24,6 @@ pub mod torture;
 pub mod user_agent;
 pub mod wait;
 pub mod websocket;
+pub mod wire;
 
 pub use node::{Node, NodeOptions};

@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{node::binary, ports, process::Running, wait};
+use crate::{node::binary, ports, process::Running, wait, wire::Wire};
 
 /// Who plays a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct Pair {
     pub callee_arguments: &'static [&'static str],
     /// What must hold of a caller of ours.
     pub requires: &'static [&'static str],
+    /// `-audiotolerance` of a caller of ours.
+    pub tolerance: Option<&'static str>,
     /// Calls.
     pub calls: u32,
     /// The callee never ends by itself.
@@ -51,6 +53,8 @@ pub struct Outcome {
     pub counts: [BTreeMap<String, String>; 2],
     /// Lines of `<log>`, caller's and callee's; ports and processes left out.
     pub logs: [Vec<String>; 2],
+    /// What tshark saw between the two; empty where it is encrypted or capturing is not permitted.
+    pub wire: Vec<String>,
 }
 
 /// The injection file of all pairs.
@@ -87,6 +91,7 @@ impl Pair {
             arguments: &[],
             callee_arguments: &[],
             requires: &[],
+            tolerance: None,
             calls: 1,
             callee_stays: false,
         }
@@ -145,6 +150,7 @@ impl Pair {
                 command.arg(format!("127.0.0.1:{remote}"));
                 if player == Player::Ours {
                     command.args(self.requires.iter().flat_map(|text| ["--require", text]));
+                    command.args(self.tolerance.iter().flat_map(|share| ["-audiotolerance", share]));
                 }
             }
             None => {
@@ -162,6 +168,7 @@ struct Played {
     answering: Running,
     calling: Running,
     ports: (u16, u16),
+    wire: Wire,
     _media: [ports::Block; 2],
 }
 
@@ -178,11 +185,12 @@ impl Played {
             (ports::is_open(callee_port) || !answering.is_running()).then_some(())
         });
         assert!(up.is_some(), "{callee:?} {} does not listen: {}", pair.callee, answering.output());
+        let wire = Wire::start(callee_port, transport, directory.path());
         let caller_port = ports::free();
         let to = Some(callee_port);
         let calling =
             pair.start(caller, pair.caller, "caller", &directory, caller_port, to, transport, &media[1]);
-        Self { pair, directory, answering, calling, ports: (caller_port, callee_port), _media: media }
+        Self { pair, directory, answering, calling, ports: (caller_port, callee_port), wire, _media: media }
     }
 
     fn finish(&mut self) -> Outcome {
@@ -206,16 +214,20 @@ impl Played {
             plain(text).lines().map(str::to_string).collect()
         });
         let mut flow = flow(&home("caller").join("short"));
+        let mut wire = self.wire.finish();
         if caller_code != Some(0) {
             // It may be gone before it hears the answer to what ended the call.
-            let last = flow.iter().rposition(|line| line.starts_with('S')).map_or(0, |last| last + 1);
-            flow.truncate(last);
+            for lines in [&mut flow, &mut wire] {
+                let last = lines.iter().rposition(|line| line.starts_with('S')).map_or(0, |last| last + 1);
+                lines.truncate(last);
+            }
         }
         Outcome {
             codes: (caller_code, callee_code),
             flow,
             counts: ["caller", "callee"].map(|role| counts(&home(role))),
             logs,
+            wire,
         }
     }
 }

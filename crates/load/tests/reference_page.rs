@@ -140,7 +140,12 @@ const ELEMENTS: &[Row] = &[
 /// Keywords; the example is what stands in the brackets.
 const KEYWORDS: &[Row] = &[
     row("[service]", Same, "", "service"),
-    row("[remote_host], [remote_ip], [remote_port]", Same, "", "remote_port+1"),
+    row(
+        "[remote_host], [remote_ip], [remote_port]",
+        Better,
+        "in a scenario that takes calls, where the call came from; SIPp writes nothing and 5060",
+        "remote_port+1",
+    ),
     row("[transport]", Same, "UDP, TCP, TLS, WS or WSS", "transport"),
     row("[local_ip], [local_ip_type], [local_port], [server_ip]", Same, "", "local_port+2"),
     row(
@@ -238,7 +243,12 @@ const ACTIONS: &[Row] = &[
         "with check_it and check_it_inverse",
         "<test assign_to=\"a\" variable=\"b\" compare=\"equal\" value=\"1\"/>",
     ),
-    row("jump", Same, "and the labels `_unexp.main`, `_unexp.retaddr`", "<jump value=\"1\"/>"),
+    row(
+        "jump",
+        Better,
+        "and the label `_unexp.main`, the variable `_unexp.retaddr`: what came by surprise is received by the steps there, every time (in Debian's SIPp once a call)",
+        "<jump value=\"1\"/>",
+    ),
     row("gettimeofday", Same, "", "<gettimeofday assign_to=\"a,b\"/>"),
     row(
         "setdest",
@@ -257,8 +267,8 @@ const ACTIONS: &[Row] = &[
     row("lookup, insert, replace", Same, "", "<lookup assign_to=\"a\" file=\"users.csv\" key=\"b\"/>"),
     row(
         "exec command, int_cmd",
-        Same,
-        "stop_call, stop_gracefully, stop_now",
+        Better,
+        "stop_call, stop_gracefully, stop_now; in every element. A call that is stopped is ended with CANCEL or BYE, SIPp leaves the other side with it; the same after a check_it that fails",
         "<exec int_cmd=\"stop_call\"/>",
     ),
     row(
@@ -390,7 +400,7 @@ const FOOT: &str = "
 | rate, `-l`, `-m`, `-users` | better | exact over all workers; calls are due on a fixed schedule, so a slow callee does not slow the asking (coordinated omission) |
 | statistics files | same | `-trace_stat`, `-trace_counts`, `-trace_rtt` (with microseconds), `-trace_shortmsg`, `-trace_msg`, `-trace_err`, `-trace_logs`, `-trace_screen`; WatchdogMajor and WatchdogMinor are 0 |
 | keys and signals | same | `+ - * / p q 1 2 3`, USR1, USR2; INT and TERM end running calls with BYE or CANCEL |
-| exit codes | same | 0, 1, 97, 99, 254, 255 |
+| exit codes | same | 0, 1, 97, 99, 253 (-audiotolerance), 254, 255. As documented, an option or a scenario that cannot be read is 255, where Debian's SIPp says 1; `-h`, `-v` and `-sd` are 0, there 99 |
 | target hosts | stricter | public addresses only with `--allow-public` |
 | verdict | ours | `--require`, `--json`, `--junit`, `--html` with charts of rate, calls at once and setup |
 | received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729, Opus); `rtp_lost`, `rtp_undecrypted`, `mos.min`, `jitter.max`, `level.min`, `pattern.min` and others for `--require` |

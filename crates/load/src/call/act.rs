@@ -47,7 +47,7 @@ impl Core {
                 Acted::Jumped => result = Acted::Jumped,
                 ended @ Acted::Ended(_) => {
                     if context.plan.settings.behaviours.bye && context.slot != u32::MAX {
-                        self.end_dialog(context, call);
+                        self.hang_up(context, call);
                     }
                     return ended;
                 }

@@ -84,20 +84,14 @@ pub(crate) fn length_digits(length: i64) -> Vec<u8> {
 
 /// The value of a keyword that is the same in every call of the run.
 fn constant(keyword: &Keyword, settings: &Settings) -> Result<Option<Vec<u8>>, Fault> {
-    let place = Place::default();
     let port = |port: u16, offset: i64| Some((i64::from(port) + offset).to_string());
-    let remote = || {
-        settings.remote.ok_or_else(|| {
-            Fault::new(place, "the scenario sends to a remote host, and none is given")
-                .hint("offhook load HOST[:PORT] -sf FILE")
-        })
-    };
     let type_of = |is_v4: bool| Some(if is_v4 { "4" } else { "6" }.to_string());
     let value = match keyword {
         Keyword::Service => Some(settings.service.clone()),
         Keyword::RemoteHost => Some(settings.remote_host.clone()),
-        Keyword::RemoteIp => Some(in_brackets(remote()?.ip())),
-        Keyword::RemotePort(offset) => port(remote()?.port(), *offset),
+        // Without a remote host each call has its own.
+        Keyword::RemoteIp => settings.remote.map(|remote| in_brackets(remote.ip())),
+        Keyword::RemotePort(offset) => settings.remote.and_then(|remote| port(remote.port(), *offset)),
         Keyword::Transport => Some(settings.transport.into()),
         Keyword::LocalIp | Keyword::ServerIp => Some(in_brackets(settings.local_ip)),
         Keyword::LocalIpType => type_of(settings.local_ip.is_ipv4()),
@@ -167,11 +161,10 @@ impl Standard {
             parts.push(("\r\n".into(), Some(last("To"))));
             parts.push(("\r\n".into(), Some(last("Call-ID"))));
             parts.push(("\r\nCSeq: ".into(), Some(Keyword::LastCseqNumber(cseq_offset))));
-            parts.push((format!(" {method}\r\nContact: <sip:"), Some(Keyword::LocalIp)));
+            let contact = format!(" {method}\r\nMax-Forwards: 70\r\nContact: <sip:sipp@");
+            parts.push((contact, Some(Keyword::LocalIp)));
             parts.push((":".into(), Some(Keyword::LocalPort(0))));
-            let end = format!(";transport={}>\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n", {
-                settings.transport
-            });
+            let end = format!(";transport={}>\r\nContent-Length: 0\r\n\r\n", settings.transport);
             parts.push((end, None));
             bind(&template(parts), settings)
         };

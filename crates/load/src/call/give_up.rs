@@ -6,6 +6,14 @@ use super::{
 };
 
 impl Core {
+    /// Ends a call that is stopped although nothing is wrong with what came. SIPp would leave the other side with it. Where
+    /// the scenario invites nobody there is none.
+    pub(super) fn hang_up(&mut self, context: Context<'_>, call: &mut Call) {
+        if context.script.scenario.methods.iter().any(|method| method == "INVITE") {
+            self.end_dialog(context, call);
+        }
+    }
+
     /// Sends what ends the call: ACK for an error, CANCEL while it rings, BYE once it is answered. Nothing for a call that
     /// came to us, and nothing while nobody has answered at all: as SIPp does.
     pub(super) fn end_dialog(&mut self, context: Context<'_>, call: &mut Call) {

@@ -46,7 +46,10 @@ impl Core {
                         }
                     };
                     call.wake_at = timeout.map(|ms| context.now.millis() + ms);
-                    return Flow::Wait;
+                    return match call.surprise.take() {
+                        None => Flow::Wait,
+                        Some(message) => self.receive_surprise(context, call, &message),
+                    };
                 }
                 StepKind::ReceiveCommand { .. } => {
                     call.waiting = Waiting::Command;

@@ -167,18 +167,33 @@ impl Core {
         if let Some(flow) = self.answered_by_itself(context, call, view, hash) {
             return flow;
         }
-        let index = call.step;
         if let Some((to, variable)) = context.script.scenario.unexpected {
-            self.stats.step(call.out_of_call, index, |counts| counts.unexpected += 1);
             keep_message(context, call, view);
             if let Some(variable) = variable {
-                self.set(context.script, call, variable, Value::Number(index as f64));
+                self.set(context.script, call, variable, Value::Number(call.step as f64));
             }
             call.step = to;
             call.wake_at = None;
+            // The steps there may receive it as any other message.
+            call.surprise = Some(view.bytes.into());
             return self.go_on(context, call);
         }
-        let behaviours = context.plan.settings.behaviours;
+        self.give_up_on(context, call, view)
+    }
+
+    /// What led to `_unexp.main`, at the first step from there that receives anything.
+    pub(super) fn receive_surprise(&mut self, context: Context<'_>, call: &mut Call, message: &[u8]) -> Flow {
+        let Some(view) = View::parse(message) else { return Flow::Wait };
+        let hash = self.fingerprint(context, &view);
+        match self.find(context, call, &view) {
+            Some(index) => self.accept(context, call, &view, index, hash),
+            None => self.give_up_on(context, call, &view),
+        }
+    }
+
+    /// Nothing is to be done about a message: the call is given up, or goes on as if it had not come.
+    fn give_up_on(&mut self, context: Context<'_>, call: &mut Call, view: &View<'_>) -> Flow {
+        let (index, behaviours) = (call.step, context.plan.settings.behaviours);
         self.stats.step(call.out_of_call, index, |counts| counts.unexpected += 1);
         self.traces.unexpected(
             context.now,

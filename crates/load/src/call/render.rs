@@ -116,6 +116,15 @@ impl Core {
                 into.extend_from_slice(&call.peer_tag);
             }
             Keyword::LastHeader(header) => last_header(call, header, into),
+            Keyword::RemoteIp => {
+                // The call came to us: it is from there. Before anything came there is nobody.
+                let ip = call.remote.map(|remote| bind::in_brackets(remote.ip())).unwrap_or_default();
+                into.extend_from_slice(ip.as_bytes());
+            }
+            Keyword::RemotePort(offset) => {
+                let port = call.remote.map_or(SIP_PORT, |remote| remote.port());
+                signed(into, i64::from(port) + offset);
+            }
             Keyword::LocalPort(offset) => signed(into, i64::from(call.local_port) + offset),
             Keyword::MsgIndex => decimal(into, index as u64),
             Keyword::Routes => into.extend_from_slice(&call.routes),
@@ -232,6 +241,9 @@ fn stream_port((first, last): (u16, u16), number: u64) -> i64 {
     let places = (u64::from(last.saturating_sub(first)) + 1) / 4;
     i64::from(first) + 4 * (number.saturating_sub(1) % places.max(1)) as i64
 }
+
+/// `[remote_port]` of nobody, as in SIPp.
+const SIP_PORT: u16 = 5060;
 
 /// Most octets that `[fill]` writes: what fits a datagram.
 const FILL_BYTES_MAX: f64 = 65_000.0;

@@ -303,7 +303,7 @@ impl Shard {
                 Outcome::Succeeded
             } else {
                 let context = Context { plan, script: plan.script(call.out_of_call), now, slot };
-                self.core.end_dialog(context, &mut call);
+                self.core.hang_up(context, &mut call);
                 Outcome::Failed(Counter::FailedCallRejected)
             };
             self.core.settle(plan, now, slot, call, Flow::End(outcome));

@@ -51,7 +51,6 @@ pub(super) struct Call {
     pub(super) next_url: Vec<u8>,
     pub(super) established: bool,
     pub(super) ack_is_pending: bool,
-    /// The INVITE was answered with an error that nobody acknowledged.
     pub(super) variables: Box<[Value]>,
     /// Nanoseconds at which each response time began; 0 if not.
     pub(super) rtd_started: Vec<u64>,
@@ -59,6 +58,8 @@ pub(super) struct Call {
     /// The branch of each transaction.
     pub(super) branches: Vec<Box<[u8]>>,
     pub(super) challenge: Option<Box<Challenge>>,
+    /// What came by surprise, until the steps behind `_unexp.main` receive it.
+    pub(super) surprise: Option<Box<[u8]>>,
     /// Commands that came before the scenario waited for them.
     pub(super) commands: Vec<Box<[u8]>>,
     pub(super) media: Option<Box<CallMedia>>,

@@ -459,6 +459,12 @@ impl<'a> Control<'a> {
         let (good, failed) = (stats.get(Counter::SuccessfulCalls), stats.get(Counter::FailedCalls));
         let code = match self.code {
             Some(code) => code,
+            None if judged
+                .iter()
+                .any(|one| !one.holds && Some(&one.text) == self.options.sound_check.as_ref()) =>
+            {
+                exit::SOUND
+            }
             None if failed > 0 || judged.iter().any(|one| !one.holds) => exit::FAILED,
             None if good == 0 && self.timed_out => exit::INTERNAL,
             None if good == 0 => exit::NO_CALLS,

@@ -38,6 +38,8 @@ pub mod exit {
     pub const INTERNAL: u8 = 97;
     /// There were no calls.
     pub const NO_CALLS: u8 = 99;
+    /// What came back of a pattern differs by more than `-audiotolerance`.
+    pub const SOUND: u8 = 253;
     /// An address cannot be bound.
     pub const BIND: u8 = 254;
     /// Anything else.

@@ -126,6 +126,8 @@ pub struct Options {
     pub workers: Option<usize>,
     /// `--require`.
     pub require: Vec<String>,
+    /// The one of them that `-audiotolerance` stands for.
+    pub sound_check: Option<String>,
     /// `--json`.
     pub json: Option<String>,
     /// `--junit`.
@@ -269,6 +271,7 @@ impl Default for Options {
             allow_public: false,
             workers: None,
             require: Vec::new(),
+            sound_check: None,
             json: None,
             junit: None,
             html: None,
@@ -294,6 +297,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
             continue;
         }
         let row = table::find(&argument).ok_or_else(|| unknown(&argument))?;
+        let argument = row.name;
         let mut value =
             || arguments.next().ok_or_else(|| format!("{argument} needs a value\nhint: {}", row.help));
         match row.kind {
@@ -304,7 +308,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, S
                 }
                 options.idle.push(format!("{argument}: {}", row.help));
             }
-            Kind::Flag => match argument.as_str() {
+            Kind::Flag => match argument {
                 "-h" | "-help" | "--help" => return Ok(Command::Help),
                 "-v" => return Ok(Command::Version),
                 _ => flag(&mut options, row.name),
@@ -444,6 +448,14 @@ fn set(options: &mut Options, name: &'static str, value: &str) -> Result<(), Str
         "-stat_delimiter" => options.traces.delimiter = Some(text()),
         "--workers" => options.workers = Some(number::<usize>(value)?.clamp(1, WORKERS_MAX)),
         "--require" => options.require.push(text()),
+        "-audiotolerance" => {
+            let tolerance = amount(value)?;
+            if tolerance < 1.0 {
+                let check = format!("pattern.min >= {}", 100.0 * (1.0 - tolerance));
+                options.require.push(check.clone());
+                options.sound_check = Some(check);
+            }
+        }
         "--json" => options.json = Some(text()),
         "--html" => options.html = Some(text()),
         "--junit" => options.junit = Some(text()),
@@ -518,7 +530,9 @@ fn behaviours(value: &str) -> Result<Behaviours, String> {
             "bye" => result.bye = wanted,
             "abortunexp" => result.abort_unexpected = wanted,
             "pingreply" => result.ping_reply = wanted,
-            _ => return Err(format!("`{word}` is none of all, none, bye, abortunexp, pingreply")),
+            // The CSeq of an ACK is not looked at.
+            "cseq" => {}
+            _ => return Err(format!("`{word}` is none of all, none, bye, abortunexp, pingreply, cseq")),
         }
     }
     Ok(result)

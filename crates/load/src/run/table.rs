@@ -80,7 +80,11 @@ pub const OPTIONS: &[Row] = &[
     row("-cid_str", Value, "form of Call-IDs; default %u-%p@%s"),
     row("-aa", Flag, "answer INFO, NOTIFY, OPTIONS and UPDATE with 200"),
     row("-nd", Flag, "none of the default behaviours"),
-    row("-default_behaviors", Value, "all, none, bye, abortunexp, pingreply; - before one takes it away"),
+    row(
+        "-default_behaviors",
+        Value,
+        "all, none, bye, abortunexp, pingreply; - before one takes it away; cseq has no effect",
+    ),
     row("-pause_msg_ign", Flag, "pass over what comes during a pause"),
     row("-callid_slash_ign", Flag, "a /// in a Call-ID means nothing"),
     row("-deadcall_wait", Value, "how long ended calls are remembered; default 33 s"),
@@ -104,6 +108,14 @@ pub const OPTIONS: &[Row] = &[
     row("-rtp_payload", Value, "payload type of rtp_stream where it names none; default 0"),
     row("-min_rtp_port", Value, "first [rtpstream_audio_port]; default 8192"),
     row("-max_rtp_port", Value, "last one; default 65535"),
+    row(
+        "-audiotolerance",
+        Value,
+        "of rtp_stream patterns: share of what comes back that may be wrong, else 253; default 1, no check",
+    ),
+    row("-videotolerance", Refused, "patterns are for audio"),
+    row("-rtpcheck_debug", Refused, "--json tells what was heard"),
+    row("-srtpcheck_debug", Refused, "--json tells what was heard"),
     row("-3pcc", Value, "HOST:PORT of the twin: connects if the scenario sends first, else listens"),
     row("-master", Value, "extended 3PCC: the name of this instance, which begins; start it last"),
     row("-slave", Value, "extended 3PCC: the name of this instance, which waits for commands"),
@@ -163,6 +175,8 @@ pub const OPTIONS: &[Row] = &[
     row("-reconnect_close", Value, "true: its calls fail; false: they go on over the new one; default true"),
     row("-reconnect_sleep", Value, "how long to wait before that, ms; default 1000"),
     row("-tdmmap", Refused, "TDM circuits are not supported"),
+    row("-rxsf", Refused, "run a second instance with -sf"),
+    row("-rfc3339", Refused, "times in log files are SIPp's usual ones"),
     row("-plugin", Refused, "plugins are not supported"),
     row("-mb", Idle(1), "no effect: echoed packets may be as long as any datagram"),
     row("-rtp_threadtasks", Idle(1), "no effect: a media thread takes all streams of its ports"),
@@ -183,9 +197,13 @@ pub const OPTIONS: &[Row] = &[
     row("--help", Flag, "print this and end"),
 ];
 
-/// The option of that name.
+/// The option of that name. As in SIPp a second dash changes nothing.
 pub fn find(name: &str) -> Option<&'static Row> {
-    OPTIONS.iter().find(|row| row.name == name)
+    let single = name.strip_prefix('-').filter(|rest| rest.starts_with('-'));
+    OPTIONS
+        .iter()
+        .find(|row| row.name == name)
+        .or_else(|| OPTIONS.iter().find(|row| Some(row.name) == single))
 }
 
 /// What `offhook load --help` prints.
@@ -235,6 +253,7 @@ Exit codes:
     1  a call failed, or a threshold does not hold
    97  ended by a scenario's stop_now, or by -timeout without a call
    99  no calls were made
+  253  sound that came back differs by more than -audiotolerance
   254  an address or port cannot be bound
   255  anything else: options, scenario, injection file
 
