@@ -13,6 +13,7 @@ mod load_forms;
 mod load_links;
 mod looked_at;
 mod outage;
+mod routed;
 mod scanned;
 mod services;
 mod sipp_calls;

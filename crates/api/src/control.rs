@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use offhook_base::{Personal, UtcMillis};
 use offhook_edge::{EdgeOverview, SourceView};
 use offhook_switch::{
+    exchange::{RouteExplained, RouteQuestion, UnknownCaller},
     fact::Fact,
     record::CallId,
     summary::{CallSummary, LineSummary, RegistrationSummary},
@@ -43,6 +44,12 @@ pub trait NodeControl: Send + Sync + 'static {
     /// The store's directory has changed: read it again and hand it to the workers. Returns once they all have it, so
     /// that who adds a line by the API can register it with the next packet.
     fn directory_changed(&self) -> BoxFuture<'_, ()>;
+
+    /// Where a call would go. `None`: the worker did not answer.
+    fn explain_route(
+        &self,
+        question: RouteQuestion,
+    ) -> BoxFuture<'_, Option<Result<RouteExplained, UnknownCaller>>>;
 
     /// How the guard at the edge stands: who sends most, who is banned. `None`: the worker did not answer.
     fn edge(&self) -> BoxFuture<'_, Option<EdgeView>>;

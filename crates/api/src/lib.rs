@@ -23,6 +23,7 @@ mod page;
 mod problem;
 mod records;
 mod resource;
+mod routing;
 mod server;
 mod site;
 mod streams;

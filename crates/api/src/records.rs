@@ -187,7 +187,7 @@ impl RecordParams {
 }
 
 /// A UTC date, a date and time, or milliseconds.
-fn moment(name: &str, text: &str) -> Result<UtcMillis, Problem> {
+pub(crate) fn moment(name: &str, text: &str) -> Result<UtcMillis, Problem> {
     let wrong = || {
         Problem::parameter(name, "allowed are 2026-11-22, 2026-11-22T16:10:36Z, and milliseconds since 1970")
     };

@@ -17,8 +17,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, records, site,
-    streams, tokens, websocket,
+    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, records,
+    routing, site, streams, tokens, websocket,
 };
 
 #[derive(OpenApi)]
@@ -33,6 +33,7 @@ use crate::{
         (name = "node", description = "The node itself"),
         (name = "site", description = "Tenants, users, devices, lines and peers"),
         (name = "calls", description = "What is happening now"),
+        (name = "routing", description = "Where calls go"),
         (name = "edge", description = "Who is let in, who is banned, who sends most"),
         (name = "records", description = "What happened"),
         (name = "tokens", description = "Who may use this API"),
@@ -66,6 +67,17 @@ fn quick_routes() -> OpenApiRouter<Api> {
         .routes(routes!(edge::pardon))
         .routes(routes!(edge::list_networks, edge::add_network, edge::remove_network))
         .routes(routes!(edge::import_networks))
+        .routes(routes!(routing::read, routing::set))
+        .routes(routes!(routing::list_versions))
+        .routes(routes!(routing::read_version))
+        .routes(routes!(routing::restore_version))
+        .routes(routes!(routing::list_tables))
+        .routes(routes!(routing::test))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(routing::set_table, routing::remove_table))
+                .layer(DefaultBodyLimit::max(routing::TABLE_BYTES_MAX)),
+        )
         .routes(routes!(records::list_records))
         .routes(routes!(records::read_record))
         .routes(routes!(tokens::list_tokens, tokens::add_token))

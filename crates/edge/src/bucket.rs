@@ -10,7 +10,7 @@ use offhook_base::Instant;
 
 /// How a bucket fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Nanoseconds per token; 0 never runs out.
     interval: u64,
     /// Nanoseconds for a whole bucket.
@@ -19,7 +19,7 @@ pub(crate) struct Rate {
 
 impl Rate {
     /// `tokens` per `period`, at most `burst` at once (at least one). No tokens: no limit.
-    pub(crate) fn new(tokens: u32, period: Duration, burst: u32) -> Self {
+    pub fn new(tokens: u32, period: Duration, burst: u32) -> Self {
         let period = u64::try_from(period.as_nanos()).unwrap_or(u64::MAX);
         let interval = if tokens == 0 { 0 } else { (period / u64::from(tokens)).max(1) };
         Self { interval, depth: interval.saturating_mul(burst.max(1).into()) }
@@ -33,7 +33,7 @@ impl Rate {
 
 /// One source's bucket; a new one is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     full_at: u64,
 }
 
@@ -59,7 +59,10 @@ impl Bucket {
     }
 
     /// Takes a token, or says after how long there will be one.
-    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
+    ///
+    /// # Errors
+    /// There is none yet.
+    pub fn take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
         let next = self.full_at.max(now.as_nanos()).saturating_add(rate.interval);
         let wait = next.saturating_sub(now.as_nanos()).saturating_sub(rate.depth);
         if wait > 0 {

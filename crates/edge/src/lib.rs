@@ -28,6 +28,7 @@ mod source;
 mod table;
 mod top;
 
+pub use bucket::{Bucket, Rate};
 pub use edge::{BannedSource, Edge, EdgeOverview, SourceView, Stray};
 pub use limits::EdgeLimits;
 pub use lists::{BadLine, Listed, Lists, read_list};

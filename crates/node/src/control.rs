@@ -17,7 +17,7 @@ use offhook_media::MediaHandle;
 use offhook_net::{CommandSender, NetCounters};
 use offhook_store::{BindingWriter, RecordWriter, Store};
 use offhook_switch::{
-    exchange::Gauges,
+    exchange::{Gauges, RouteExplained, RouteQuestion, UnknownCaller},
     fact::Fact,
     record::CallId,
     summary::{CallSummary, LineSummary, RegistrationSummary},
@@ -200,6 +200,13 @@ impl NodeControl for Control {
                 Err(error) => tracing::error!(%error, "the directory cannot be read: the one in force stays"),
             }
         })
+    }
+
+    fn explain_route(
+        &self,
+        question: RouteQuestion,
+    ) -> BoxFuture<'_, Option<Result<RouteExplained, UnknownCaller>>> {
+        Box::pin(async move { self.ask(|answer| Command::ExplainRoute(Box::new(question), answer)).await })
     }
 
     fn edge(&self) -> BoxFuture<'_, Option<EdgeView>> {

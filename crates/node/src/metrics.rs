@@ -6,7 +6,7 @@ use offhook_api::control::{Metric, MetricKind, Sample};
 use offhook_edge::Reason;
 use offhook_media::{DropReason, Snapshot};
 use offhook_switch::{
-    exchange::{Gauges, OverloadGauges, Resumed},
+    exchange::{Gauges, OverloadGauges, PeerCounters, Resumed},
     fact::Refusal,
 };
 
@@ -102,6 +102,7 @@ pub fn all(control: &Control) -> Vec<Metric> {
             .collect(),
     });
     drop(troubles);
+    families.extend(peers(&gauges.peers));
     families.extend(overload(&gauges.overload));
     families.extend(media(&control.media.snapshot()));
     families.push(Metric {
@@ -148,6 +149,27 @@ fn refused(facts: &FactCounters, edge: &offhook_edge::Counters) -> Vec<Sample> {
         .chain(by_guard)
         .map(|(reason, value)| Sample { labels: vec![("reason", reason)], value })
         .collect()
+}
+
+fn peers(peers: &PeerCounters) -> [Metric; 2] {
+    let sample = |reason: &str, value: u64| Sample {
+        labels: vec![("reason", reason.to_string())],
+        value: value as f64,
+    };
+    [
+        Metric {
+            name: "offhook_peer_no_room",
+            help: "Times a call found no room at a peer: all its calls taken (full), or too many a second (rate).",
+            kind: MetricKind::Counter,
+            samples: vec![sample("full", peers.full), sample("rate", peers.too_fast)],
+        },
+        Metric::single(
+            "offhook_route_retries",
+            "Calls that went on to the next peer of their route, as one refused or was silent.",
+            MetricKind::Counter,
+            peers.retried as f64,
+        ),
+    ]
 }
 
 fn overload(overload: &OverloadGauges) -> [Metric; 3] {

@@ -20,7 +20,7 @@ use offhook_sip::{
 };
 use offhook_switch::{
     directory::Directory,
-    exchange::{Answer, Exchange, Gauges, Input, Output},
+    exchange::{Answer, Exchange, Gauges, Input, Output, RouteExplained, RouteQuestion, UnknownCaller},
     media::MediaEvent,
     record::CallId,
     summary::{CallSummary, LineSummary, RegistrationSummary},
@@ -68,6 +68,8 @@ pub enum Command {
     Edge(oneshot::Sender<(EdgeOverview, Vec<Option<PeerName>>)>),
     /// What is known of an address; whether it is a peer's.
     LookAt(IpAddr, oneshot::Sender<(SourceView, Option<PeerName>)>),
+    /// Where a call would go.
+    ExplainRoute(Box<RouteQuestion>, oneshot::Sender<Result<RouteExplained, UnknownCaller>>),
     /// Ban an address.
     Ban(IpAddr, Duration, oneshot::Sender<()>),
     /// End the ban of an address; whether there was one.
@@ -244,6 +246,9 @@ impl Worker {
             Command::LookAt(address, answer) => {
                 let view = self.exchange.look_at_source(address, now.instant);
                 drop(answer.send((view, self.peer_at(address))));
+            }
+            Command::ExplainRoute(question, answer) => {
+                drop(answer.send(self.exchange.explain_route(&question)));
             }
             Command::Ban(address, time, done) => {
                 self.decide(Input::Ban { address, time }, now);

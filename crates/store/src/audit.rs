@@ -18,7 +18,7 @@ pub struct AuditEntry {
     pub who: String,
     /// `add`, `set` or `remove`; `allow`, `deny` or `remove` for a network.
     pub action: String,
-    /// `tenant`, `user`, `line`, `device`, `peer`, `token` or `network`.
+    /// `tenant`, `user`, `line`, `device`, `peer`, `token`, `network` or `routing`.
     pub kind: String,
     /// The tenant's name; empty for a token or a network.
     pub tenant: String,

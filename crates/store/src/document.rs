@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use offhook_base::Personal;
 use offhook_switch::directory::{AddressRange, CallPermission, Line, Secret, Srtp};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{
     check::{Fault, Problem},
@@ -163,18 +163,23 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, 
     Ok(Option::<Box<str>>::deserialize(deserializer)?.map(|text| Secret::new(&text)))
 }
 
+/// Parses TOML, and says where it is wrong.
+pub(crate) fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T, DocumentError> {
+    toml::from_str(text).map_err(|error| {
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |end| end + 1);
+        DocumentError {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            message: explain(error.message()).to_string().replace('\n', "; "),
+        }
+    })
+}
+
 impl SiteDocument {
     /// Parses TOML.
     pub fn parse(text: &str) -> Result<Self, DocumentError> {
-        toml::from_str(text).map_err(|error| {
-            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or(text);
-            let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-            DocumentError {
-                line: before.matches('\n').count() + 1,
-                column: before[line_start..].chars().count() + 1,
-                message: explain(error.message()).to_string().replace('\n', "; "),
-            }
-        })
+        parse_toml(text)
     }
 
     /// The tenants it names: only they are ever pruned.

@@ -6,9 +6,10 @@ use offhook_base::{DataSubject, Personal};
 use offhook_switch::directory::{
     CallPermission, Device, Directory, Line, LineId, PasswordHashes, Peer, PeerId, Srtp, Tenant, User,
 };
+use offhook_switch::routing::Routing;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
-use crate::{error::StoreError, secret_key::SecretKey, store::Store};
+use crate::{error::StoreError, routing, secret_key::SecretKey, store::Store};
 
 /// Everything configured, in the order of its making.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +26,15 @@ pub struct Site {
     pub lines: Vec<Line>,
     /// All peers.
     pub peers: Vec<Peer>,
+    /// Where calls go.
+    pub routing: Arc<Routing>,
 }
 
 impl Site {
     /// The snapshot that workers read.
     pub fn into_directory(self) -> Directory {
         Directory::new(self.tenants, self.users, self.devices, self.lines, self.peers)
+            .with_routing(self.routing)
     }
 }
 
@@ -50,6 +54,7 @@ impl Store {
             devices: devices(connection, &names).await.map_err(failed)?,
             lines: self.all_lines(connection, &names, generation).await?,
             peers: self.all_peers(connection, &names).await?,
+            routing: routing::in_force(self.routing_cache(), connection).await.map_err(failed)?,
         })
     }
 

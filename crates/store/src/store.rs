@@ -10,6 +10,7 @@ use std::{
 use crate::{
     database::{Database, Migration},
     error::{OpenError, StoreError},
+    routing::RoutingCache,
     secret_key::SecretKey,
     token::TokenCache,
 };
@@ -23,6 +24,7 @@ const SITE_MIGRATIONS: &[Migration] = &[
     Migration { version: 1, sql: include_str!("../migrations/site/0001_start.sql") },
     Migration { version: 2, sql: include_str!("../migrations/site/0002_srtp.sql") },
     Migration { version: 3, sql: include_str!("../migrations/site/0003_networks.sql") },
+    Migration { version: 4, sql: include_str!("../migrations/site/0004_routing.sql") },
 ];
 
 const RECORDS_MIGRATIONS: &[Migration] = &[
@@ -51,6 +53,7 @@ struct Inner {
     records: Database,
     key: SecretKey,
     tokens: RwLock<TokenCache>,
+    routing: RoutingCache,
     /// Held for its lock: the system drops it with the last process that has it, whatever ends that.
     lock: fs::File,
 }
@@ -90,7 +93,8 @@ impl Store {
         let key = SecretKey::open(&folder.join(KEY_FILE), sealed == 0)?;
         let tokens = RwLock::new(TokenCache::load(&site).await.map_err(failed)?);
         flush_folder(folder)?;
-        Ok(Self(Arc::new(Inner { folder: folder.to_path_buf(), site, records, key, tokens, lock })))
+        let (folder, routing) = (folder.to_path_buf(), RoutingCache::default());
+        Ok(Self(Arc::new(Inner { folder, site, records, key, tokens, routing, lock })))
     }
 
     /// The lock on the data directory, to be handed to a process that takes over.
@@ -129,6 +133,10 @@ impl Store {
 
     pub(crate) fn key(&self) -> &SecretKey {
         &self.0.key
+    }
+
+    pub(crate) fn routing_cache(&self) -> &RoutingCache {
+        &self.0.routing
     }
 
     pub(crate) fn tokens(&self) -> &RwLock<TokenCache> {

@@ -9,6 +9,8 @@ use offhook_base::{DataSubject, Personal};
 use offhook_sip::transport::Transport;
 use serde::{Deserialize, Serialize};
 
+use crate::routing::{PeerRules, Routing};
+
 /// A line's number in the store; never used again for another line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -307,6 +309,9 @@ pub struct Directory {
     lines_by_id: HashMap<LineId, Arc<Line>>,
     peers: Vec<Arc<Peer>>,
     domains: HashMap<Box<str>, Arc<Tenant>>,
+    routing: Arc<Routing>,
+    /// Where peers stand, by tenant and name: only where there is routing, which asks by name.
+    peer_names: HashMap<Box<str>, HashMap<Box<str>, usize>>,
 }
 
 /// The tenant that serves requests for the node's own addresses.
@@ -349,6 +354,31 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// The same with this routing.
+    #[must_use]
+    pub fn with_routing(mut self, routing: Arc<Routing>) -> Self {
+        self.peer_names.clear();
+        for (place, peer) in self.peers.iter().enumerate() {
+            self.peer_names.entry(peer.tenant.clone()).or_default().insert(peer.name.clone(), place);
+        }
+        Self { routing, ..self }
+    }
+
+    /// Where calls go by number, caller and time.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
+    /// The peer `name` of `tenant`, enabled or not; found only where there is routing.
+    pub fn peer_named(&self, tenant: &str, name: &str) -> Option<&Arc<Peer>> {
+        self.peers.get(*self.peer_names.get(tenant)?.get(name)?)
+    }
+
+    /// What the routing says of `peer`.
+    pub fn rules_of(&self, peer: &Peer) -> Option<&PeerRules> {
+        self.routing.of(&peer.tenant)?.rules_of(&peer.name)
     }
 
     /// The tenant of this name.

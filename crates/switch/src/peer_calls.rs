@@ -1,22 +1,52 @@
-//! How many calls each peer has, so that none has more than it may: a stolen or faulty trunk costs a bounded sum.
+//! How many calls each peer has at once, and how fast new ones come.
 
 use std::collections::HashMap;
 
-use crate::directory::{Peer, PeerId};
+use offhook_base::Instant;
+use offhook_edge::Bucket;
 
-/// Counts of running calls, both directions together. No entry: none.
+use crate::{
+    directory::{Directory, Peer, PeerId},
+    routing::PeerRules,
+};
+
+/// Peers' running calls, both directions together. No entry: none.
 #[derive(Debug, Default)]
 pub struct PeerCalls {
     running: HashMap<PeerId, u32>,
+    /// Of the peers whose rate of new calls is limited.
+    buckets: HashMap<PeerId, Bucket>,
+    counters: PeerCounters,
+}
+
+/// What was refused for want of room, and given to another peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCounters {
+    /// Calls that found their peer with all the calls it may have.
+    pub full: u64,
+    /// Calls that came faster than their peer may have them.
+    pub too_fast: u64,
+    /// Calls that were given to the next peer, as one refused or was silent.
+    pub retried: u64,
 }
 
 impl PeerCalls {
-    /// Counts one more call of `peer`; false, without counting, if it has [`Peer::calls_max`] already.
-    pub fn take(&mut self, peer: &Peer) -> bool {
+    /// Counts one more call of `peer`; false, without counting, if it has [`Peer::calls_max`] already, or `rules` have them
+    /// come slower.
+    pub fn take(&mut self, peer: &Peer, rules: Option<&PeerRules>, now: Instant) -> bool {
         let running = self.running.entry(peer.id).or_default();
-        let has_room = *running < peer.calls_max;
-        *running += u32::from(has_room);
-        has_room
+        if *running >= peer.calls_max {
+            self.counters.full += 1;
+            return false;
+        }
+        if let Some(rate) = rules.and_then(PeerRules::rate)
+            && self.buckets.entry(peer.id).or_default().take(rate, now).is_err()
+        {
+            self.counters.too_fast += 1;
+            return false;
+        }
+        *running += 1;
+        true
     }
 
     /// Counts a call of `peer` that runs already, whatever its limit is now.
@@ -27,10 +57,33 @@ impl PeerCalls {
     /// A call that was counted is over.
     pub fn give_back(&mut self, peer: PeerId) {
         if let Some(running) = self.running.get_mut(&peer) {
-            *running -= 1;
+            *running = running.saturating_sub(1);
             if *running == 0 {
                 self.running.remove(&peer);
             }
         }
+    }
+
+    /// The part of its calls that `peer` has, in millionths.
+    pub fn load_ppm(&self, peer: &Peer) -> u64 {
+        let running = self.running.get(&peer.id).copied().unwrap_or(0);
+        u64::from(running) * 1_000_000 / u64::from(peer.calls_max.max(1))
+    }
+
+    /// A call is given to the next peer.
+    pub fn note_retry(&mut self) {
+        self.counters.retried += 1;
+    }
+
+    /// Forgets what was known of peers that are gone.
+    pub fn directory_changed(&mut self, directory: &Directory) {
+        if !self.buckets.is_empty() {
+            self.buckets.retain(|id, _| directory.peers().iter().any(|peer| peer.id == *id));
+        }
+    }
+
+    /// What it has counted.
+    pub const fn counters(&self) -> PeerCounters {
+        self.counters
     }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use offhook_base::UtcMillis;
 use offhook_sip::message::StatusCode;
 
 use crate::{
     directory::{CallPermission, Directory, Line, Peer},
     record::EndCause,
+    routing::{Fleet, Found, Teller, Trunks, routed},
     service::Service,
     settings::Settings,
 };
@@ -60,6 +62,8 @@ pub enum Route {
     Line(Arc<Line>),
     /// To a peer, which knows the number.
     Peer(Arc<Peer>),
+    /// To one of several peers, as the tenant's routing says.
+    Trunks(Box<Trunks>),
     /// Nowhere: the node does it itself.
     Service(Service),
 }
@@ -86,48 +90,97 @@ impl NoRoute {
     }
 }
 
-/// Decides where `user` of `domain_is_ours`'s domain is reached for `caller`.
+/// A call to be routed.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// Who there is.
+    pub directory: &'a Directory,
+    /// The operator's settings.
+    pub settings: &'a Settings,
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// The caller's number or name, where routes ask for it.
+    pub caller_number: &'a str,
+    /// What was dialled.
+    pub number: &'a str,
+    /// Whether it was dialled at a domain of the caller's tenant.
+    pub domain_is_ours: bool,
+    /// When.
+    pub at: UtcMillis,
+}
+
+/// Decides where a call goes.
 ///
-/// Emergency numbers go to a peer, whatever the caller's permission is. Otherwise lines of the caller's tenant come
-/// first, then what the node does itself, then, if the caller may, peers by number prefix.
-pub fn decide(
-    directory: &Directory,
-    settings: &Settings,
-    caller: &Caller,
-    user: &str,
-    domain_is_ours: bool,
-) -> Result<Route, NoRoute> {
-    if !domain_is_ours {
+/// Emergency numbers go to a peer, whatever the caller's permission is. Otherwise lines of the caller's tenant come first, then
+/// what the node does itself, then the tenant's routes, then peers by their own prefixes; peers only if the caller may.
+///
+/// # Errors
+/// It goes nowhere.
+pub fn decide(query: &Query<'_>, fleet: &mut Fleet<'_>, teller: &mut impl Teller) -> Result<Route, NoRoute> {
+    let Query { directory, settings, caller, number, .. } = *query;
+    if !query.domain_is_ours {
+        teller.tell(|| "domain: it is none of the caller's tenant".into());
         return Err(NoRoute::ForeignDomain);
     }
     let tenant = caller.tenant();
-    let is_emergency = settings.emergency_numbers.iter().any(|number| **number == *user);
-    let peer = directory.peer_for_number(tenant, user);
-    // A peer's own number sent back to it would loop between the two.
-    let peer = peer.filter(|peer| !matches!(caller, Caller::Peer(source) if source.id == peer.id));
-    // A line that happens to bear an emergency number does not take the call where a peer leads to the real ones.
-    if let (true, Some(peer)) = (is_emergency, peer) {
-        return Ok(Route::Peer(Arc::clone(peer)));
+    let is_emergency = settings.emergency_numbers.iter().any(|known| **known == *number);
+    if is_emergency {
+        teller.tell(|| format!("{number} is an emergency number: permissions do not matter"));
+        // A line that happens to bear an emergency number does not take the call where a peer leads to the real ones.
+        if let Some(route) = outside(query, fleet, teller).filter(|route| !matches!(route, Route::Line(_))) {
+            return Ok(route);
+        }
     }
-    if let Some(line) = directory.line(tenant, user).filter(|line| line.enabled) {
+    if let Some(line) = directory.line(tenant, number).filter(|line| line.enabled) {
+        teller.tell(|| format!("line {}: it is the tenant's", line.name));
         return Ok(Route::Line(Arc::clone(line)));
     }
-    if let Some(service) = settings.services.of_number(user) {
+    if let Some(service) = settings.services.of_number(number) {
+        teller.tell(|| "the node answers itself".into());
         return Ok(Route::Service(service));
     }
-    let allowed = caller.may_call() == CallPermission::Outside;
-    match peer {
-        Some(peer) if allowed => Ok(Route::Peer(Arc::clone(peer))),
-        Some(_) => Err(NoRoute::NotPermitted),
+    teller.tell(|| format!("line {number}: there is none, nor does the node answer itself"));
+    let route = outside(query, fleet, teller);
+    match route {
+        Some(Route::Line(line)) => Ok(Route::Line(line)),
+        Some(_) if caller.may_call() == CallPermission::Inside => {
+            teller.tell(|| "permission: the caller may call lines only (may_call)".into());
+            Err(NoRoute::NotPermitted)
+        }
+        Some(route) => Ok(route),
         None => Err(NoRoute::NotFound),
     }
 }
 
+/// Where the tenant's routes lead, or the prefixes of its peers.
+fn outside(query: &Query<'_>, fleet: &mut Fleet<'_>, teller: &mut impl Teller) -> Option<Route> {
+    let Query { directory, caller, number, .. } = *query;
+    if let Some(routing) = directory.routing().of(caller.tenant()) {
+        match routed(query, routing, fleet, teller) {
+            Some(Found::Line(line)) => return Some(Route::Line(line)),
+            Some(Found::Trunks(trunks)) => return Some(Route::Trunks(Box::new(trunks))),
+            None => {}
+        }
+    }
+    let peer = directory.peer_for_number(caller.tenant(), number);
+    // A peer's own number sent back to it would loop between the two.
+    let peer = peer.filter(|peer| caller.peer().is_none_or(|source| source.id != peer.id));
+    teller.tell(|| match peer {
+        Some(peer) => format!("peer {}: its own prefixes have the number", peer.name),
+        None => format!("peers: none has a prefix for {number}"),
+    });
+    peer.map(|peer| Route::Peer(Arc::clone(peer)))
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
+    use offhook_base::Random;
+
     use super::*;
     use crate::{
         directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant},
+        peer_calls::PeerCalls,
+        routing::{Silent, Turns},
         service::ServiceNumbers,
     };
 
@@ -191,11 +244,33 @@ pub(crate) mod tests {
     fn decided(caller: &str, user: &str) -> Result<String, NoRoute> {
         let directory = directory();
         let caller = Caller::Line(Arc::clone(directory.line("default", caller).unwrap()));
-        decide(&directory, &settings(), &caller, user, true).map(|route| match route {
+        decided_in(&directory, &caller, user, true).map(|route| match route {
             Route::Line(line) => line.name.to_string(),
             Route::Peer(peer) => peer.name.to_string(),
+            Route::Trunks(trunks) => format!("{trunks:?}"),
             Route::Service(service) => format!("{service:?}"),
         })
+    }
+
+    fn decided_in(
+        directory: &Directory,
+        caller: &Caller,
+        number: &str,
+        ours: bool,
+    ) -> Result<Route, NoRoute> {
+        let settings = settings();
+        let query = Query {
+            directory,
+            settings: &settings,
+            caller,
+            caller_number: "",
+            number,
+            domain_is_ours: ours,
+            at: UtcMillis(0),
+        };
+        let (mut turns, mut random) = (Turns::default(), Random::from_number(1));
+        let mut fleet = Fleet { calls: &PeerCalls::default(), turns: &mut turns, random: &mut random };
+        decide(&query, &mut fleet, &mut Silent)
     }
 
     #[test]
@@ -220,9 +295,6 @@ pub(crate) mod tests {
     fn a_foreign_domain_is_never_relayed_to() {
         let directory = directory();
         let caller = Caller::Line(Arc::clone(directory.line("default", "102").unwrap()));
-        assert_eq!(
-            decide(&directory, &settings(), &caller, "101", false).unwrap_err(),
-            NoRoute::ForeignDomain
-        );
+        assert_eq!(decided_in(&directory, &caller, "101", false).unwrap_err(), NoRoute::ForeignDomain);
     }
 }

@@ -16,6 +16,7 @@ use offhook_base::{DataSubject, Personal, Purpose, Random, UtcMillis};
 use offhook_edge::{BanReason, BannedSource, Edge, EdgeLimits, Listed, Prefix, SourceView, TopSource};
 use offhook_store::{Author, Store};
 use offhook_switch::{
+    exchange::{RouteExplained, RouteQuestion, UnknownCaller},
     fact::Fact,
     record::{CallId, CallRecord, EndCause, EndedBy},
     summary::{CallPhase, CallSummary, LineSummary, RegistrationSummary},
@@ -78,6 +79,20 @@ impl NodeControl for FakeNode {
     fn directory_changed(&self) -> BoxFuture<'_, ()> {
         *self.directory_changes.lock().unwrap() += 1;
         async {}.boxed()
+    }
+
+    fn explain_route(
+        &self,
+        question: RouteQuestion,
+    ) -> BoxFuture<'_, Option<Result<RouteExplained, UnknownCaller>>> {
+        let RouteQuestion { from, number, .. } = question;
+        let known = &*from == "101";
+        let told = RouteExplained {
+            steps: vec!["a step".into()],
+            reaches: true,
+            outcome: format!("{number} rings"),
+        };
+        async move { Some(if known { Ok(told) } else { Err(UnknownCaller) }) }.boxed()
     }
 
     fn edge(&self) -> BoxFuture<'_, Option<EdgeView>> {

@@ -4,6 +4,7 @@ mod backup;
 mod edge;
 mod live;
 mod node;
+mod route;
 mod site;
 
 use std::{ffi::OsString, path::PathBuf};
@@ -14,6 +15,7 @@ pub use backup::{BackupArgs, RestoreArgs};
 pub use edge::{EdgeCommand, ListArgs, TopArgs};
 pub use live::{CallsArgs, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
+pub use route::{RouteCommand, SetArgs as RouteSetArgs, TableCommand, TestArgs as RouteTestArgs};
 pub use site::{
     ApplyArgs, CallPermission, DeviceCommand, DeviceSettings, LineCommand, LineSettings, PeerCommand,
     PeerSettings, Srtp, TenantCommand, UserCommand,
@@ -102,6 +104,9 @@ pub enum Command {
     Registrations(RegistrationsArgs),
     /// Watch the calls, or hang one up
     Calls(CallsArgs),
+    /// Say where calls go, and tell why one goes where it goes
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Guard the node: who sends most, who is banned, who may come in
     #[command(subcommand)]
     Edge(EdgeCommand),

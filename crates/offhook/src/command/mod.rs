@@ -7,6 +7,7 @@ pub mod config;
 mod edge;
 mod records;
 mod reference;
+mod route;
 mod screen;
 pub mod serve;
 mod site;
@@ -50,6 +51,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Device(command) => site::device(&client, command).await,
         Command::Apply(args) => apply::run(&client, &args).await,
         Command::Registrations(args) => registrations(&client, &args).await,
+        Command::Route(command) => route::run(&client, command).await,
         Command::Edge(command) => edge::run(&client, command).await,
         Command::Calls(args) => calls::run(&client, &args).await,
         Command::Records(args) => records::run(&client, &args).await,

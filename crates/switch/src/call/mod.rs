@@ -17,6 +17,7 @@
 //! | `transcode` | where two sides share no codec |
 //! | `relay` | INFO and MESSAGE within the call |
 //! | `keys_by_info` | INFO that says keys |
+//! | `trunk` | from peer to peer, as a route says |
 //! | `served` | the node itself answers |
 //! | `end` | CANCEL, BYE, time-outs, and the record |
 //! | `keep` | what another process needs to go on with it |
@@ -47,6 +48,7 @@ mod served;
 mod session;
 mod start;
 mod transcode;
+mod trunk;
 mod unanswered;
 mod way;
 
@@ -61,7 +63,7 @@ use offhook_sip::{
     transport::Flow,
 };
 
-use self::{again::Repeatable, modify::Modify, print::Print, relay::Relay, served::Served};
+use self::{again::Repeatable, modify::Modify, print::Print, relay::Relay, served::Served, trunk::TrunkHunt};
 pub use self::{
     leg::{Leg, LegState, Pending},
     start::Start,
@@ -78,7 +80,7 @@ use crate::{
     },
     hunt::Hunt,
     identity::Identity,
-    record::{CallId, CallRecord, EndCause, EndedBy},
+    record::{CallId, CallRecord},
     registrar::{BindingId, Target},
     route::Caller,
     service,
@@ -138,6 +140,8 @@ pub struct Call {
     /// Media goes through the node.
     anchored: bool,
     stage: Stage,
+    /// The peers that a route leads to, while the call is not answered.
+    trunk: Option<Box<TrunkHunt>>,
     hunt: Hunt<Way>,
     /// The ways to the one device that was called by its GRUU.
     device: Option<Vec<Target>>,
@@ -363,8 +367,7 @@ impl Call {
             Stage::Preparing { give_up_at }
                 if now.instant >= give_up_at && matches!(self.awaited, Some(Awaited::Peer(_))) =>
             {
-                let (status, cause) = (StatusCode::SERVER_TIMEOUT, EndCause::Failed);
-                self.fail(services, EndedBy::Node, status, cause, now);
+                self.peer_not_found(services, StatusCode::SERVER_TIMEOUT, now);
             }
             Stage::Preparing { give_up_at } | Stage::Hunting { give_up_at, .. }
                 if now.instant >= give_up_at =>

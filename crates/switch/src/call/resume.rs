@@ -77,6 +77,7 @@ impl Call {
             callee_user: form.callee_user.into(),
             anchored: form.anchored,
             stage: stage(form, now)?,
+            trunk: None,
             hunt: Hunt::resume(
                 form.groups
                     .iter()

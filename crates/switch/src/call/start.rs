@@ -106,6 +106,7 @@ impl Call {
             callee_user,
             anchored,
             stage: Stage::Preparing { give_up_at: now.instant + services.settings.unanswered },
+            trunk: None,
             hunt: Hunt::new(Vec::new()),
             device: None,
             awaited: None,
@@ -135,7 +136,7 @@ impl Call {
         self.add_caller(services, flow, now);
         let (caller_has_room, without_room) = match self.who.clone() {
             Caller::Line(line) => (services.lines.calls(line.id) <= line.calls_max, StatusCode::FORBIDDEN),
-            Caller::Peer(peer) => (self.take_room_of(services, &peer), StatusCode::SERVICE_UNAVAILABLE),
+            Caller::Peer(peer) => (self.take_room_of(services, &peer, now), StatusCode::SERVICE_UNAVAILABLE),
         };
         match route {
             Ok(_) if !caller_has_room => self.refuse(services, without_room, EndCause::Overloaded, now),
@@ -147,10 +148,13 @@ impl Call {
                 self.ring_line(services, &line, now);
             }
             Ok(Route::Line(_)) => self.refuse(services, StatusCode::BUSY_HERE, EndCause::Busy, now),
-            Ok(Route::Peer(peer)) if self.take_room_of(services, &peer) => self.locate(services, peer, now),
+            Ok(Route::Peer(peer)) if self.take_room_of(services, &peer, now) => {
+                self.locate(services, peer, now);
+            }
             Ok(Route::Peer(_)) => {
                 self.refuse(services, StatusCode::SERVICE_UNAVAILABLE, EndCause::Overloaded, now);
             }
+            Ok(Route::Trunks(trunks)) => self.hunt_for_trunk(services, *trunks, now),
             Ok(Route::Service(service)) => self.serve(services, service, now),
             Err(reason) => {
                 let (status, cause) = reason.answer();
@@ -160,8 +164,9 @@ impl Call {
     }
 
     /// Takes one of the calls that `peer` may have at once; they are given back when the call is over.
-    fn take_room_of(&mut self, services: &mut Services, peer: &Peer) -> bool {
-        let taken = services.peer_calls.take(peer);
+    pub(super) fn take_room_of(&mut self, services: &mut Services, peer: &Peer, now: Moment) -> bool {
+        let rules = services.directory.rules_of(peer);
+        let taken = services.peer_calls.take(peer, rules, now.instant);
         if taken {
             self.peers.push(peer.id);
         }
@@ -237,7 +242,7 @@ impl Call {
         }
     }
 
-    fn locate(&mut self, services: &mut Services, peer: Arc<Peer>, now: Moment) {
+    pub(super) fn locate(&mut self, services: &mut Services, peer: Arc<Peer>, now: Moment) {
         let patience = LOCATE_PATIENCE.min(services.settings.unanswered);
         self.stage = Stage::Preparing { give_up_at: now.instant + patience };
         let id = self.new_ask(services);
@@ -281,9 +286,10 @@ impl Call {
     /// Tries the peer's addresses one after the other (RFC 3263 §4.3).
     fn located(&mut self, services: &mut Services, peer: &Arc<Peer>, hops: &[Hop], now: Moment) {
         if hops.is_empty() {
-            return self.fail(services, EndedBy::Node, StatusCode::BAD_GATEWAY, EndCause::Failed, now);
+            return self.peer_not_found(services, StatusCode::BAD_GATEWAY, now);
         }
         let host = peer.host.as_deref().unwrap_or_default();
+        let number = self.trunk.as_ref().map_or(&self.callee_user, |trunk| &trunk.number);
         let port = peer.port.map_or(String::new(), |port| format!(":{port}"));
         let groups = hops
             .iter()
@@ -296,7 +302,7 @@ impl Call {
                     if transport.is_empty() { String::new() } else { format!(";transport={transport}") };
                 vec![Way {
                     // Escaped anew: no number may smuggle a host of its own into the URI.
-                    request_uri: format!("sip:{}@{host}{port}{parameter}", Escaped(&self.callee_user)).into(),
+                    request_uri: format!("sip:{}@{host}{port}{parameter}", Escaped(number)).into(),
                     destination: destination(services, hop),
                     route: Vec::new(),
                     end: WayEnd::Peer(Arc::clone(peer)),
@@ -412,6 +418,7 @@ impl Call {
     fn hunt_through(&mut self, services: &mut Services, groups: Vec<Vec<Way>>, now: Moment) {
         self.hunt = Hunt::new(groups);
         let give_up_at = now.instant + services.settings.unanswered;
+        let give_up_at = self.trunk.as_ref().map_or(give_up_at, |trunk| trunk.give_up_at);
         self.stage = Stage::Hunting { ring_until: give_up_at, give_up_at };
         self.next_group(services, now);
     }
@@ -420,6 +427,9 @@ impl Call {
     pub(super) fn next_group(&mut self, services: &mut Services, now: Moment) {
         let Stage::Hunting { give_up_at, .. } = self.stage else { return };
         let Some(group) = self.hunt.next_group() else {
+            if self.goes_on_to_next_trunk(services, now) {
+                return;
+            }
             let status = self.hunt.verdict();
             let cause = match self.hunt.has_verdict() {
                 true => cause_of_status(status.as_u16()),
@@ -427,7 +437,8 @@ impl Call {
             };
             return self.fail(services, EndedBy::Callee, status, cause, now);
         };
-        self.stage = Stage::Hunting { ring_until: now.instant + services.settings.ring, give_up_at };
+        let ring = self.first_patience(services).unwrap_or(services.settings.ring);
+        self.stage = Stage::Hunting { ring_until: now.instant + ring, give_up_at };
         for way in group {
             self.start_branch(services, way, now);
         }
@@ -535,6 +546,12 @@ impl Call {
 /// Whether media goes through the node: both ends leave it to the node as `wanted`, or one has its encryption end here.
 fn anchors(wanted: bool, who: &Caller, route: Option<&Route>) -> bool {
     let (by_callee, srtp) = match route {
+        // Which of them it will be is not known yet.
+        Some(Route::Trunks(trunks)) => {
+            let peers = || trunks.untried.iter().map(|trunk| &trunk.peer);
+            let protected = peers().map(|peer| peer.srtp).find(|srtp| *srtp != Srtp::Auto);
+            (peers().any(|peer| peer.anchor_media), protected.unwrap_or_default())
+        }
         Some(Route::Peer(peer)) => (peer.anchor_media, peer.srtp),
         Some(Route::Line(line)) => (true, line.srtp),
         Some(Route::Service(_)) => return true,

@@ -204,7 +204,10 @@ impl Call {
 
     /// The group that rings has had its time.
     pub(super) fn group_rang_out(&mut self, services: &mut Services, now: Moment) {
-        if self.hunt.has_more() {
+        if self.rings_on_at_trunk(services, now) {
+            return;
+        }
+        if self.hunt.has_more() || self.has_more_trunks() {
             self.hunt.refused(StatusCode::REQUEST_TIMEOUT);
             self.cancel_branches(services, None, now);
             self.next_group(services, now);

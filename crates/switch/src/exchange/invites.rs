@@ -8,7 +8,6 @@ use offhook_sip::{
     header::HeaderName,
     message::{Request, StatusCode, validate::body_refusal},
     session_timer::UasAnswer,
-    transport::Flow,
     uri::Uri,
 };
 
@@ -21,7 +20,7 @@ use crate::{
     capabilities::{ACCEPT, INVITE_BODIES},
     fact::Refusal,
     registrar::Target,
-    route::{self, Caller, NoRoute, Route},
+    route::{Caller, NoRoute, Route},
 };
 
 /// Calls to emergency numbers that are taken although there are as many calls as there may be.
@@ -128,11 +127,11 @@ impl Exchange {
         };
         let mut callee_user: Box<str> = uri.user_unescaped().unwrap_or_default().into();
         let device = self.device(&uri, &who, &mut callee_user, now);
-        let route = self.route(&who, &uri, &callee_user, flow);
+        let identity = self.services.identity(&who, request.headers(), flow);
+        let route = self.route(&who, &identity, &uri, &callee_user, (flow, now));
         if matches!(route, Err(NoRoute::ForeignDomain | NoRoute::NotPermitted)) {
             self.refused(Refusal::NotPermitted, flow, now);
         }
-        let identity = self.services.identity(&who, request.headers(), flow);
         let host = self.services.tenant_host(who.tenant(), &uri, flow.local.ip());
         let callee_uri: Box<str> = match uri.user {
             Some(user) => format!("sip:{user}@{host}").into(),
@@ -164,14 +163,14 @@ impl Exchange {
             return self.answer(&incoming, StatusCode::BAD_REQUEST, &[], now);
         };
         let user = uri.user_unescaped().unwrap_or_default().into_owned();
-        let line = match self.route(&who, &uri, &user, incoming.flow) {
+        let identity = self.services.identity(&who, incoming.request.headers(), incoming.flow);
+        let line = match self.route(&who, &identity, &uri, &user, (incoming.flow, now)) {
             Ok(Route::Line(line)) => line,
-            Ok(Route::Peer(_) | Route::Service(_)) => {
+            Ok(Route::Peer(_) | Route::Trunks(_) | Route::Service(_)) => {
                 return self.answer(&incoming, StatusCode::NOT_FOUND, &[], now);
             }
             Err(reason) => return self.answer(&incoming, reason.answer().0, &[], now),
         };
-        let identity = self.services.identity(&who, incoming.request.headers(), incoming.flow);
         let host = self.services.tenant_host(who.tenant(), &uri, incoming.flow.local.ip());
         let to = format!("sip:{}@{host}", line.name).into();
         let Incoming { key, request, .. } = incoming;
@@ -194,11 +193,5 @@ impl Exchange {
                 Some(targets)
             }
         }
-    }
-
-    fn route(&self, who: &Caller, uri: &Uri<'_>, user: &str, flow: Flow) -> Result<Route, NoRoute> {
-        let services = &self.services;
-        let ours = services.serves(uri, flow.local.ip(), who.tenant());
-        route::decide(&services.directory, &services.settings, who, user, ours)
     }
 }

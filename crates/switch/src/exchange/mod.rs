@@ -16,6 +16,7 @@ mod registrations;
 mod requests;
 mod responses;
 mod resume;
+mod routes;
 pub mod services;
 mod sleepers;
 mod strangers;
@@ -35,7 +36,9 @@ pub use self::{
     event::{Answer, Ask, AskId, Hop, Input, Output},
     overload::OverloadGauges,
     resume::{Kept, Resumed},
+    routes::{RouteExplained, RouteQuestion, UnknownCaller},
 };
+pub use crate::peer_calls::PeerCounters;
 use crate::{
     directory::Directory,
     fact::{StoredBinding, What},
@@ -44,6 +47,7 @@ use crate::{
     peer_calls::PeerCalls,
     record::CallRecord,
     registrar::{Registrar, RegistrarConfig},
+    routing::Turns,
     settings::Settings,
     summary::{CallSummary, LineSummary, RegistrationSummary},
 };
@@ -107,6 +111,7 @@ impl Exchange {
                 directory,
                 lines: Lines::default(),
                 peer_calls: PeerCalls::default(),
+                turns: Turns::default(),
                 restraint: Restraint::new(random.next_u64()),
                 random,
                 owners: Owners::default(),
@@ -152,6 +157,7 @@ impl Exchange {
             Input::Answer(answer) => self.answered(answer, now),
             Input::Directory(directory) => {
                 self.services.registrar.directory_changed(&directory, now);
+                self.services.peer_calls.directory_changed(&directory);
                 self.services.directory = directory;
             }
             Input::Lists(lists) => self.edge.set_lists(lists),
@@ -316,6 +322,7 @@ impl Exchange {
             edge: self.edge.counters(),
             transaction_counters: *self.services.layer.counters(),
             overload: self.overload_gauges(),
+            peers: self.services.peer_calls.counters(),
             draining: self.draining,
         }
     }
@@ -340,6 +347,8 @@ pub struct Gauges {
     pub transaction_counters: transaction::Counters,
     /// What is let in of what comes.
     pub overload: OverloadGauges,
+    /// Peers without room, and calls that went on to the next.
+    pub peers: PeerCounters,
     /// No new calls are taken.
     pub draining: bool,
 }

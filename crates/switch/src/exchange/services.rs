@@ -30,6 +30,7 @@ use crate::{
     peer_calls::PeerCalls,
     record::CallId,
     registrar::Registrar,
+    routing::Turns,
     settings::Settings,
 };
 
@@ -53,6 +54,8 @@ pub struct Services {
     pub lines: Lines,
     /// How many calls each peer has.
     pub peer_calls: PeerCalls,
+    /// Whose turn it is in the sets of the routing.
+    pub turns: Turns,
     /// What peers have said of their load.
     pub restraint: Restraint,
     /// Tags, Call-IDs, session ids.
