@@ -34,6 +34,7 @@ pub use limits::EdgeLimits;
 pub use lists::{BadLine, Listed, Lists, read_list};
 pub use overload::{Episode, Overload, OverloadLimits, Worth};
 pub use prefix::{BadPrefix, Prefix};
+pub use prefix_map::PrefixMap;
 pub use reason::{BanReason, Counters, Reason, Standing, Verdict};
 pub use restraint::{Plea, Restraint};
 pub use scanner::{SCANNERS, Scanners};

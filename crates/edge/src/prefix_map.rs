@@ -2,7 +2,7 @@
 //!
 //! Networks either nest or lie apart, so a set of them cuts the line of all addresses into stretches, each with one
 //! longest match. Kept are only where stretches begin and what holds there: two sorted arrays, at most two entries per
-//! network, and a binary search. An index by the first 16 bits makes that search short for IPv4.
+//! network, and a binary search. Where there are many, an index by the first 16 bits makes that search short for IPv4.
 //!
 //! A million IPv4 networks take at most 10 MB, and as many of IPv6 34 MB; a lookup is a few reads.
 
@@ -11,20 +11,28 @@ use std::net::IpAddr;
 use crate::prefix::Prefix;
 
 /// What holds for an address, by the longest network that it lies in. It is made whole and never changed.
-#[derive(Clone, Debug)]
-pub(crate) struct PrefixMap<V> {
+#[derive(Clone, Debug, Default)]
+pub struct PrefixMap<V> {
     ipv4: Stretches<u32, V>,
     ipv6: Stretches<u128, V>,
-    /// For the first 16 bits of an IPv4 address: how many stretches begin before all addresses with these bits.
+    /// For the first 16 bits of an IPv4 address: how many stretches begin before all addresses with these bits. Empty where
+    /// there are few.
     index: Box<[u32]>,
 }
+
+/// Stretches from which on there is an index: for fewer its 256 KiB would be most of the map.
+const INDEXED_MIN: usize = 4096;
 
 /// Places of the index, and one for the end.
 const INDEX_LEN: usize = (1 << 16) + 1;
 
 impl<V: Copy + Eq + Default> PrefixMap<V> {
     /// A map of these networks. Of equal ones the last counts.
-    pub(crate) fn new(networks: impl IntoIterator<Item = (Prefix, V)>) -> Self {
+    pub fn new(networks: impl IntoIterator<Item = (Prefix, V)>) -> Self {
+        Self::indexed_from(INDEXED_MIN, networks)
+    }
+
+    fn indexed_from(indexed_min: usize, networks: impl IntoIterator<Item = (Prefix, V)>) -> Self {
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         for (network, value) in networks {
             let length = network.length();
@@ -42,7 +50,7 @@ impl<V: Copy + Eq + Default> PrefixMap<V> {
             }
         }
         let ipv4 = Stretches::new(ipv4, |last| last.checked_add(1));
-        let index = if ipv4.starts.is_empty() {
+        let index = if ipv4.starts.len() < indexed_min {
             Box::default()
         } else {
             let before = |bits: usize| {
@@ -55,16 +63,18 @@ impl<V: Copy + Eq + Default> PrefixMap<V> {
     }
 
     /// What holds for `address`; the default where no network holds it.
-    pub(crate) fn get(&self, address: IpAddr) -> V {
+    pub fn get(&self, address: IpAddr) -> V {
         match address.to_canonical() {
-            IpAddr::V4(address) if !self.index.is_empty() => {
+            IpAddr::V4(address) => {
                 let address = u32::from(address);
                 let bits = (address >> 16) as usize;
-                let (from, to) = (self.index[bits] as usize, self.index[bits + 1] as usize);
+                let (from, to) = match (self.index.get(bits), self.index.get(bits + 1)) {
+                    (Some(&from), Some(&to)) => (from as usize, to as usize),
+                    _ => (0, self.ipv4.starts.len()),
+                };
                 let at = from + self.ipv4.starts[from..to].partition_point(|&start| start <= address);
                 self.ipv4.value_before(at)
             }
-            IpAddr::V4(_) => V::default(),
             IpAddr::V6(address) => {
                 let address = u128::from(address);
                 self.ipv6.value_before(self.ipv6.starts.partition_point(|&start| start <= address))
@@ -98,7 +108,7 @@ struct Span<A, V> {
     value: V,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Stretches<A, V> {
     starts: Box<[A]>,
     values: Box<[V]>,
@@ -189,8 +199,11 @@ mod tests {
     proptest! {
         /// Goal: the longest network wins, the later of equal ones. Method: a search through all of them.
         #[test]
-        fn the_longest_match_counts(networks in proptest::collection::vec((network(), 1_u8..4), 0..40)) {
-            let map = PrefixMap::new(networks.clone());
+        fn the_longest_match_counts(
+            networks in proptest::collection::vec((network(), 1_u8..4), 0..40),
+            indexed in any::<bool>(),
+        ) {
+            let map = PrefixMap::indexed_from(if indexed { 0 } else { usize::MAX }, networks.clone());
             let edges = networks.iter().flat_map(|(network, _)| {
                 let first = network.address();
                 let neighbours = |first: IpAddr| match first {

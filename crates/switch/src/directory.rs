@@ -6,6 +6,7 @@
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use offhook_base::{DataSubject, Personal};
+use offhook_edge::{Prefix, PrefixMap};
 use offhook_sip::transport::Transport;
 use serde::{Deserialize, Serialize};
 
@@ -176,23 +177,6 @@ pub struct AddressRange {
     pub prefix: u8,
 }
 
-impl AddressRange {
-    /// Whether `address` lies in the range. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                let shift = 32_u32.saturating_sub(self.prefix.into());
-                u32::from(base).checked_shr(shift) == u32::from(address).checked_shr(shift)
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                let shift = 128_u32.saturating_sub(self.prefix.into());
-                u128::from(base).checked_shr(shift) == u128::from(address).checked_shr(shift)
-            }
-            _ => false,
-        }
-    }
-}
-
 impl std::str::FromStr for AddressRange {
     type Err = BadAddressRange;
 
@@ -308,6 +292,8 @@ pub struct Directory {
     lines: HashMap<Box<str>, HashMap<Box<str>, Arc<Line>>>,
     lines_by_id: HashMap<LineId, Arc<Line>>,
     peers: Vec<Arc<Peer>>,
+    /// The place in `peers`, counted from one, of who sends from an address; 0 for nobody.
+    peers_by_source: PrefixMap<u32>,
     domains: HashMap<Box<str>, Arc<Tenant>>,
     routing: Arc<Routing>,
     /// Where peers stand, by tenant and name: only where there is routing, which asks by name.
@@ -334,11 +320,16 @@ impl Directory {
             .iter()
             .flat_map(|tenant| tenant.domains.iter().map(|domain| (domain.clone(), Arc::clone(tenant))))
             .collect();
+        let sources = peers.iter().zip(1..).filter(|(peer, _)| peer.enabled).flat_map(|(peer, place)| {
+            peer.sources.iter().map(move |range| (Prefix::of(range.base, range.prefix), place))
+        });
+        let peers_by_source = PrefixMap::new(sources);
         let mut directory = Self {
             tenants,
             users: users.into_iter().map(Arc::new).collect(),
             devices: devices.into_iter().map(Arc::new).collect(),
             peers: peers.into_iter().map(Arc::new).collect(),
+            peers_by_source,
             domains,
             ..Self::default()
         };
@@ -436,17 +427,9 @@ impl Directory {
         self.lines_by_id.len()
     }
 
-    /// The enabled peer that sends from `address`: the narrowest matching range wins.
+    /// The enabled peer that sends from `address`: the narrowest matching range wins, of equal ones the last.
     pub fn peer_at(&self, address: IpAddr) -> Option<&Arc<Peer>> {
-        self.peers
-            .iter()
-            .filter(|peer| peer.enabled)
-            .filter_map(|peer| {
-                let ranges = peer.sources.iter().filter(|range| range.contains(address));
-                Some((ranges.map(|range| range.prefix).max()?, peer))
-            })
-            .max_by_key(|(prefix, _)| *prefix)
-            .map(|(_, peer)| peer)
+        self.peers.get((self.peers_by_source.get(address) as usize).checked_sub(1)?)
     }
 
     /// The enabled peer of `tenant` that proves itself with the login `username`. Its address decides first
@@ -490,16 +473,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_range_holds_its_prefix_and_nothing_else() {
-        let range: AddressRange = "192.0.2.128/25".parse().unwrap();
-        assert!(range.contains("192.0.2.200".parse().unwrap()));
-        assert!(range.contains("::ffff:192.0.2.200".parse().unwrap()));
-        assert!(!range.contains("192.0.2.127".parse().unwrap()));
-        let all: AddressRange = "::/0".parse().unwrap();
-        assert!(all.contains("2001:db8::1".parse().unwrap()));
-        assert!(!all.contains("192.0.2.1".parse().unwrap()));
+    fn an_address_range_is_an_address_or_a_prefix() {
+        for good in ["192.0.2.128/25", "::/0", "2001:db8::1", "192.0.2.1"] {
+            assert!(good.parse::<AddressRange>().is_ok(), "{good}");
+        }
         for bad in ["192.0.2.0/33", "", "x", "::/129", "192.0.2.1/"] {
             assert_eq!(bad.parse::<AddressRange>(), Err(BadAddressRange), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_peer_is_known_by_the_narrowest_range_that_holds_its_address() {
+        let peer = |id, sources: &[&str], enabled| Peer {
+            enabled,
+            sources: sources.iter().map(|range| range.parse().unwrap()).collect(),
+            ..Peer::removed(PeerId(id), DEFAULT_TENANT, "peer")
+        };
+        let peers = vec![
+            peer(1, &["192.0.2.0/24", "::/0"], true),
+            peer(2, &["192.0.2.128/25", "198.51.100.7"], true),
+            peer(3, &["192.0.2.200"], false),
+            peer(4, &["198.51.100.7"], true),
+        ];
+        let directory = Directory::new(Vec::new(), Vec::new(), Vec::new(), Vec::new(), peers);
+        let at = |address: &str| directory.peer_at(address.parse().unwrap()).map(|peer| peer.id.0);
+        assert_eq!(
+            (at("192.0.2.127"), at("192.0.2.128"), at("::ffff:192.0.2.200")),
+            (Some(1), Some(2), Some(2))
+        );
+        assert_eq!((at("198.51.100.7"), at("198.51.100.8"), at("2001:db8::1")), (Some(4), None, Some(1)));
     }
 }
