@@ -9,6 +9,7 @@ use std::{
 
 use offhook_e2e::{
     Node, NodeOptions,
+    links::link,
     sipp::{Sipp, SippRun},
     sound::{RtpEnd, heard, media_address},
     user_agent::{Phone, StreamLink, UdpLink},
@@ -199,11 +200,30 @@ fn node_media(description: &str) -> bool {
     media_address(description).ip() == LOCAL
 }
 
-/// A phone on TCP notices that its connection is gone, connects again, and goes on with its call.
 #[test]
 fn a_phone_on_tcp_that_registers_again_has_its_call_back() {
+    a_phone_comes_back("tcp");
+}
+
+#[test]
+fn a_phone_on_tls_that_registers_again_has_its_call_back() {
+    a_phone_comes_back("tls");
+}
+
+#[test]
+fn a_phone_on_websocket_that_registers_again_has_its_call_back() {
+    a_phone_comes_back("ws");
+}
+
+#[test]
+fn a_phone_on_secure_websocket_that_registers_again_has_its_call_back() {
+    a_phone_comes_back("wss");
+}
+
+/// A phone on a stream notices that its connection is gone, connects again, and goes on with its call.
+fn a_phone_comes_back(transport: &str) {
     let mut node = Node::start(&NodeOptions::default());
-    let mut near = Phone::new(StreamLink::tcp(node.sip()), "101", node.sip());
+    let mut near = Phone::new(link(&node, LOCAL, transport), "101", node.sip());
     near.register();
     let mut far = Phone::new(UdpLink::new("127.0.0.1", node.sip()), "102", node.sip());
     far.register();
@@ -220,7 +240,7 @@ fn a_phone_on_tcp_that_registers_again_has_its_call_back() {
         (dialog, called.join().expect("the callee has answered"))
     });
     kill_in(&mut node, "established");
-    near.link = StreamLink::tcp(node.sip());
+    near.link = link(&node, LOCAL, transport);
     near.register();
     thread::scope(|scope| {
         scope.spawn(|| far.hang_up(&far_dialog));

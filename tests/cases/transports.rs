@@ -10,10 +10,10 @@ use std::{
 
 use offhook_e2e::{
     Node, NodeOptions,
+    links::{AnyLink, link},
     sound::{RtpEnd, heard},
-    user_agent::{Link, Phone, StreamLink, UdpLink, connect},
+    user_agent::Phone,
     wait::PATIENCE,
-    websocket::{WebSocketLink, tls},
 };
 use serde_json::Value;
 
@@ -27,30 +27,11 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 const TRANSPORTS: [&str; 5] = ["udp", "tcp", "tls", "ws", "wss"];
 
-type AnyPhone = Phone<Box<dyn Link + Send>>;
+type AnyPhone = Phone<AnyLink>;
 
 /// A registered phone of `line` on `transport`.
 fn phone(node: &Node, line: &str, ip: IpAddr, transport: &str) -> AnyPhone {
-    let at = |port| SocketAddr::new(ip, port);
-    let (sip, secure) = (at(node.sip_port), at(node.tls_port));
-    let link: Box<dyn Link + Send> = match transport {
-        "udp" => Box::new(UdpLink::new(&ip.to_string(), sip)),
-        "tcp" => Box::new(StreamLink::tcp(sip)),
-        "tls" => {
-            let stream = tls(secure, &node.certificate());
-            let sent_by = stream.sock.local_addr().expect("a connected socket").to_string();
-            Box::new(StreamLink::over(stream, "TLS", sent_by))
-        }
-        // Beside the API, and at a listener of its own.
-        "ws" if ip.is_ipv4() => Box::new(WebSocketLink::open("ws://localhost/sip", connect(node.http), "WS")),
-        "ws" => Box::new(WebSocketLink::open("ws://localhost/", connect(at(node.ws_port)), "WS")),
-        "wss" => {
-            let stream = tls(at(node.wss_port), &node.certificate());
-            Box::new(WebSocketLink::open("wss://localhost/", stream, "WSS"))
-        }
-        other => panic!("no transport {other}"),
-    };
-    let mut phone = Phone::new(link, line, sip);
+    let mut phone = Phone::new(link(node, ip, transport), line, SocketAddr::new(ip, node.sip_port));
     phone.register();
     phone
 }

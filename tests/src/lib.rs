@@ -10,6 +10,7 @@ pub mod baresip;
 pub mod capture;
 pub mod http;
 pub mod kamailio;
+pub mod links;
 pub mod load;
 pub mod lossy;
 pub mod name_server;
