@@ -250,9 +250,21 @@ fn the_sound_that_arrives_is_the_one_that_was_sent_in_every_codec() {
     let other = changed(directory.path(), "secures_callee", "other", &changes);
     let wrong = Pair { requires: &["pattern.min < 5"], ..Pair::new(says("tone", "0", "10,-1,0"), other) };
     let right = Pair { requires: RIGHT, ..Pair::new(says("same", "0", "11,-1,0"), other) };
+    // Each finds ports that the other one has, and goes on to the next.
+    let shared = Pair {
+        calls: 2,
+        shares_ports: true,
+        requires: &["streams == 2", "pattern.min > 85", "mos.min > 4"],
+        ..right
+    };
     thread::scope(|scope| {
         let echoes = good.map(|caller| (echoed(caller), Player::Sipp));
-        let more = [(octets, Player::Sipp), (wrong, Player::Ours), (right, Player::Ours)];
+        let more = [octets, wrong, right, shared].into_iter().zip([
+            Player::Sipp,
+            Player::Ours,
+            Player::Ours,
+            Player::Ours,
+        ]);
         for (pair, callee) in echoes.into_iter().chain(more) {
             scope.spawn(move || {
                 let outcome = pair.play(Player::Ours, callee, "u1");

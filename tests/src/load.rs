@@ -36,6 +36,8 @@ pub struct Pair {
     pub requires: &'static [&'static str],
     /// `-audiotolerance` of a caller of ours.
     pub tolerance: Option<&'static str>,
+    /// Both have the same range of media ports, for four calls.
+    pub shares_ports: bool,
     /// Calls.
     pub calls: u32,
     /// The callee never ends by itself.
@@ -92,6 +94,7 @@ impl Pair {
             callee_arguments: &[],
             requires: &[],
             tolerance: None,
+            shares_ports: false,
             calls: 1,
             callee_stays: false,
         }
@@ -188,8 +191,9 @@ impl Played {
         let wire = Wire::start(callee_port, transport, directory.path());
         let caller_port = ports::free();
         let to = Some(callee_port);
+        let callers = &media[usize::from(!pair.shares_ports)];
         let calling =
-            pair.start(caller, pair.caller, "caller", &directory, caller_port, to, transport, &media[1]);
+            pair.start(caller, pair.caller, "caller", &directory, caller_port, to, transport, callers);
         Self { pair, directory, answering, calling, ports: (caller_port, callee_port), wire, _media: media }
     }
 

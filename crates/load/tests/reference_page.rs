@@ -158,7 +158,7 @@ const KEYWORDS: &[Row] = &[
     row(
         "[rtpstream_audio_port], [rtpstream_video_port]",
         Same,
-        "four ports a call, from -min_rtp_port on",
+        "four ports a call, from -min_rtp_port on; bound before it is told, those that other programs have are passed over",
         "rtpstream_audio_port",
     ),
     row(

@@ -13,11 +13,18 @@ use crate::{
         Command, Secrets,
         description::{self, Kind},
         mouth::Route,
+        ports::{PORTS_OF_CALL, places},
     },
     reach,
     scenario::model::{MediaAction, Recv},
     stats::Counter,
 };
+
+/// The port of the call `number` where nobody keeps account: each has some of its own until the range is used up.
+fn numbered_port(range: (u16, u16), number: u64) -> u16 {
+    let (first, places) = places(range);
+    first + PORTS_OF_CALL * (number.saturating_sub(1) % u64::from(places)) as u16
+}
 
 /// The payload type of keys where no description names one: that of most phones.
 const EVENT_TYPE: u8 = 101;
@@ -111,6 +118,24 @@ impl Core {
         if let Some(command) = command {
             self.media(call, command);
         }
+    }
+
+    /// The first of the ports that the call has for its streams.
+    pub(super) fn stream_port(&mut self, context: Context<'_>, call: &mut Call) -> u16 {
+        if let Some(port) = call.media.as_ref().and_then(|media| media.stream_port) {
+            return port;
+        }
+        let Some(ports) = &self.ports else {
+            // Nothing is sent from there: it is a number in a description.
+            return numbered_port(context.plan.settings.rtp_ports, call.number);
+        };
+        let port = ports.take(call.number).unwrap_or_else(|why| {
+            self.out.requests.push(Request::Fatal(why));
+            0
+        });
+        let media = call.media.get_or_insert_default();
+        (media.stream_port, media.is_known) = (Some(port), true);
+        port
     }
 
     /// The port of ours for a kind of media: the described one, else that of `-mp`.

@@ -150,10 +150,10 @@ impl Core {
                 signed(into, i64::from(settings.media_port) + shift + offset);
             }
             Keyword::StreamAudioPort(offset) => {
-                signed(into, stream_port(settings.rtp_ports, call.number) + offset)
+                signed(into, i64::from(self.stream_port(context, call)) + offset);
             }
             Keyword::StreamVideoPort(offset) => {
-                signed(into, stream_port(settings.rtp_ports, call.number) + 2 + offset);
+                signed(into, i64::from(self.stream_port(context, call)) + 2 + offset);
             }
             Keyword::CryptoKey(slot) => {
                 let keys = call.keys.get_or_insert_default();
@@ -232,14 +232,6 @@ impl Core {
         }
         text
     }
-}
-
-/// The port for audio of a call's streams: each call has four in a row, for audio and video with their RTCP, until the range
-/// is used up and it begins again.
-fn stream_port((first, last): (u16, u16), number: u64) -> i64 {
-    let first = first.next_multiple_of(2);
-    let places = (u64::from(last.saturating_sub(first)) + 1) / 4;
-    i64::from(first) + 4 * (number.saturating_sub(1) % places.max(1)) as i64
 }
 
 /// `[remote_port]` of nobody, as in SIPp.

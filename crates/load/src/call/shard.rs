@@ -104,6 +104,8 @@ pub(super) struct Core {
     pub(super) injections: Vec<crate::inject::Cursor>,
     /// The socket of calls by the line they have of the first injection file (`-t ui`).
     line_sockets: Vec<SocketId>,
+    /// Where calls have the ports of their streams from; none if there is no media.
+    pub(super) ports: Option<Arc<dyn media::MediaPorts>>,
     /// Calls of ours that are over.
     outgoing_over: u64,
     /// Calls that may begin in all, here and in other shards.
@@ -140,6 +142,7 @@ impl Shard {
             users: HashMap::new(),
             injections: plan.injections.iter().map(crate::inject::Cursor::new).collect(),
             line_sockets: Vec::new(),
+            ports: None,
             outgoing_over: 0,
             calls_max: None,
             closing: false,
@@ -338,6 +341,11 @@ impl Shard {
     /// Calls with a line of the first injection file send from these sockets, one for each line.
     pub fn set_line_sockets(&mut self, sockets: Vec<SocketId>) {
         self.core.line_sockets = sockets;
+    }
+
+    /// Calls have the ports of their streams from here.
+    pub fn set_media_ports(&mut self, ports: Arc<dyn media::MediaPorts>) {
+        self.core.ports = Some(ports);
     }
 
     /// The connection `from` is gone, and its calls go on over `to`.

@@ -76,6 +76,8 @@ pub(super) struct CallMedia {
     pub(super) theirs: Described,
     /// The media threads know of the call.
     pub(super) is_known: bool,
+    /// The first of the ports for its streams.
+    pub(super) stream_port: Option<u16>,
 }
 
 /// What a call waits for.

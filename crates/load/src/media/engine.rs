@@ -25,15 +25,16 @@ use super::{
     Command, MediaTotals, Secrets,
     ear::{Ear, Hearing},
     mouth::{Mouth, Route},
+    ports::{BUFFER_BYTES, Pool},
 };
 use crate::call::wheel::{Entry, Wheel};
 
-/// Buffer of a media socket in each direction, octets: a second of a hundred streams.
-const BUFFER_BYTES: usize = 1 << 20;
 /// Streams of one socket that are followed at once. Packets of more are counted as received and not judged.
 const EARS_MAX: usize = 16_384;
 /// A stream that is silent for so long is over, ms.
 const SILENCE_MS: u64 = 10_000;
+/// Batches that are read and forgotten when a port is taken up: what its buffer holds of a stream.
+const STALE_BATCHES_MAX: usize = 64;
 /// How often totals are shown and silent streams looked for, ms.
 const PUBLISH_EVERY_MS: u64 = 200;
 /// How long a turn waits at most.
@@ -45,6 +46,7 @@ const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Engine {
     threads: Vec<Running>,
+    ports: Arc<Pool>,
 }
 
 #[derive(Debug)]
@@ -70,11 +72,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// So many threads; sockets are bound to `ip`.
+    /// So many threads; sockets are bound to `ip`. Those of `ports` are bound already when a call asks for them.
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(count: usize, ip: IpAddr, clock: Clock, seed: [u8; 32]) -> io::Result<Self> {
+    pub fn start(
+        count: usize,
+        ip: IpAddr,
+        ports: Arc<Pool>,
+        clock: Clock,
+        seed: [u8; 32],
+    ) -> io::Result<Self> {
         let mut random = Random::from_seed(seed);
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
@@ -85,12 +93,17 @@ impl Engine {
                 is_over: AtomicBool::new(false),
                 bell: Bell::new()?,
             });
-            let thread = Thread::new(Arc::clone(&shared), ip, clock, random.fork())?;
+            let thread = Thread::new(Arc::clone(&shared), ip, Arc::clone(&ports), clock, random.fork())?;
             let name = format!("media-{index}");
             let handle = std::thread::Builder::new().name(name).spawn(move || thread.run())?;
             threads.push(Running { shared, handle: Mutex::new(Some(handle)) });
         }
-        Ok(Self { threads })
+        Ok(Self { threads, ports })
+    }
+
+    /// The ports of calls.
+    pub fn ports(&self) -> Arc<Pool> {
+        Arc::clone(&self.ports)
     }
 
     /// Hands over what the call `call` wants.
@@ -101,6 +114,9 @@ impl Engine {
             }
             Command::Listen { port, .. } | Command::Secure { port, .. } => *port,
             Command::Pause(_) | Command::End => {
+                if command == Command::End {
+                    self.ports.release(call);
+                }
                 // It is not remembered which threads the call has something with.
                 for Running { shared, .. } in &self.threads {
                     lock(&shared.commands).push((call, command.clone()));
@@ -192,6 +208,7 @@ struct Talker {
 struct Thread {
     shared: Arc<Shared>,
     ip: IpAddr,
+    pool: Arc<Pool>,
     clock: Clock,
     random: Random,
     poll: Poll,
@@ -239,13 +256,20 @@ impl Outgoing {
 }
 
 impl Thread {
-    fn new(shared: Arc<Shared>, ip: IpAddr, clock: Clock, random: Random) -> io::Result<Self> {
+    fn new(
+        shared: Arc<Shared>,
+        ip: IpAddr,
+        pool: Arc<Pool>,
+        clock: Clock,
+        random: Random,
+    ) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.add(shared.bell.as_raw_fd(), BELL)?;
         let wheel = Wheel::new(clock.instant().as_nanos() / 1_000_000);
         Ok(Self {
             shared,
             ip,
+            pool,
             clock,
             random,
             poll,
@@ -404,7 +428,16 @@ impl Thread {
     }
 
     fn bind(&self, port: u16) -> io::Result<Port> {
-        let socket = DatagramSocket::bind(SocketAddr::new(self.ip, port), false, BUFFER_BYTES)?;
+        let socket = match self.pool.claim(port) {
+            Some(socket) => {
+                // What came before anybody listened is of nobody.
+                let mut batch = DatagramBatch::new();
+                let mut turns = 0..STALE_BATCHES_MAX;
+                while turns.next().is_some() && socket.receive(&mut batch, &mut |_, _| {}).unwrap_or(false) {}
+                socket
+            }
+            None => DatagramSocket::bind(SocketAddr::new(self.ip, port), false, BUFFER_BYTES)?,
+        };
         self.poll.add(socket.as_raw_fd(), u64::from(port))?;
         Ok(Port {
             socket,

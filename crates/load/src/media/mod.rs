@@ -11,7 +11,9 @@ pub mod ear;
 pub mod engine;
 pub mod mouth;
 pub mod pattern;
+pub mod ports;
 mod totals;
 
 pub use command::{Command, Secrets};
+pub use ports::MediaPorts;
 pub use totals::{MediaTotals, Spread};

@@ -1,13 +1,16 @@
 //! The media threads of a run: whether there are any, and on which ports.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
 
 use offhook_net::Clock;
 
 use super::{Refusal, options::Options, verdict};
 use crate::{
     call::Settings,
-    media::{Command, engine::Engine},
+    media::{Command, engine::Engine, ports::Pool},
     scenario::Scenario,
 };
 
@@ -53,7 +56,9 @@ pub fn start(options: &Options, settings: &Settings, clock: Clock) -> Result<Eng
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| Refusal::fatal(format!("no randomness: {error}")))?;
     let count = options.workers.unwrap_or(cores);
-    let engine = Engine::start(count, bind_ip(settings.media_ip), clock, seed)
+    let ip = bind_ip(settings.media_ip);
+    let ports = Arc::new(Pool::new(ip, settings.rtp_ports));
+    let engine = Engine::start(count, ip, ports, clock, seed)
         .map_err(|error| Refusal::fatal(format!("cannot start the media threads: {error}")))?;
     if options.rtp_echo {
         for port in [settings.media_port, settings.media_port.saturating_add(VIDEO_OFFSET)] {

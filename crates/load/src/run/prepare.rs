@@ -399,6 +399,9 @@ fn assemble(
         getrandom::fill(&mut seed).map_err(|error| Refusal::fatal(format!("no randomness: {error}")))?;
         let mut shard = Shard::new(Arc::clone(&plan), seed, traces, Arc::clone(&numbers), now);
         shard.set_calls_max(options.calls);
+        if let Some(media) = &media {
+            shard.set_media_ports(media.ports());
+        }
         shard.initialise(now);
         if options.transport.per_address && is_caller {
             let main = main.map(|(socket, _)| (bound.address, socket));
