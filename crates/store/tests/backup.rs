@@ -160,6 +160,8 @@ async fn a_database_is_kept_as_it_was_before_it_is_migrated() {
             "ALTER TABLE lines DROP COLUMN srtp",
             "ALTER TABLE peers DROP COLUMN srtp",
             "DROP TABLE networks",
+            "DROP TABLE routing_versions",
+            "DROP TABLE routing_tables",
             "PRAGMA user_version = 1",
         ] {
             sqlx::query(step).execute(&mut connection).await.unwrap();
