@@ -240,21 +240,23 @@ impl<T: Teller> Chooser<'_, '_, T> {
     /// The members of a set as they are to be asked now.
     fn in_order<'s>(&mut self, set: &'s TrunkSet) -> Vec<&'s Member> {
         let mut ordered = Vec::with_capacity(set.members.len());
+        // One turn for the call, whatever the number of priorities.
+        let turn = match set.order {
+            Order::RoundRobin => self.fleet.turns.next(self.query.caller.tenant(), &set.name),
+            _ => 0,
+        };
         for equals in set.members.chunk_by(|left, right| left.priority == right.priority) {
             let begin = ordered.len();
             ordered.extend(equals);
-            self.arrange(set, &mut ordered[begin..]);
+            self.arrange(set, turn, &mut ordered[begin..]);
         }
         ordered
     }
 
-    fn arrange(&mut self, set: &TrunkSet, members: &mut [&Member]) {
+    fn arrange(&mut self, set: &TrunkSet, turn: u32, members: &mut [&Member]) {
         match set.order {
             Order::Listed => {}
-            Order::RoundRobin => {
-                let turn = self.fleet.turns.next(self.query.caller.tenant(), &set.name);
-                members.rotate_left(turn as usize % members.len().max(1));
-            }
+            Order::RoundRobin => members.rotate_left(turn as usize % members.len().max(1)),
             Order::Weight => self.draw(members),
             Order::Hash => members.sort_by_key(|member| {
                 // Highest random weight: with one member more or less, only that one's callers move.
