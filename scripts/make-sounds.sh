@@ -30,6 +30,7 @@ say echo-test "This is the echo test. You will hear what you say. To end, press 
 say tones "For the dial tone, press 1. Ringing, 2. Busy, 3. Congestion, 4. Call waiting, 5. Special information, 6."
 say room-number "Please enter the number of the room, then press the pound key."
 say room-pin "Please enter the P I N of the room, then press the pound key."
+say room-recorded "This conference is recorded. If you agree, press 1. To leave, press the pound key."
 say wrong-pin "That is not the P I N."
 say no-such-room "There is no such room."
 say room-full "The room is full."

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use offhook_e2e::{
     Node, NodeOptions,
     baresip::Baresip,
-    sound::{RtpEnd, heard},
+    sound::{self, RtpEnd, heard},
     user_agent::{Dialog, Phone, UdpLink},
     wait,
 };
@@ -199,6 +199,63 @@ fn a_room_opens_to_its_pin_and_to_nothing_else() {
     anna.phone.hang_up(&anna.dialog);
     let log = node.log();
     assert!(!log.contains("2468") && !log.contains("1111"), "what people type is nobody's business");
+}
+
+/// Two agree to be recorded, a third does not and is let go. What they said can be listed, heard and deleted, by whoever says
+/// why; on the disk it is encrypted.
+#[test]
+fn a_conference_is_recorded_of_those_who_agree() {
+    let options = NodeOptions {
+        sections: "[services.rooms]\n703 = { record = true }\n".into(),
+        ..NodeOptions::default()
+    };
+    let node = Node::start(&options);
+    let mut callers = [(); 3].map(|()| Caller::call(&node, "703", true));
+    for (caller, key) in callers.iter_mut().zip(['1', '1', '#']) {
+        caller.rtp.press_as_event(&caller.node.clone(), key);
+    }
+    let [mut anna, mut bert, carl] = callers;
+    carl.waits_for_the_end();
+    node.wait_for_metric_while("offhook_media_members", 2.0, || {
+        anna.rtp.talk(&anna.node.clone(), Duration::from_millis(50));
+        bert.rtp.talk(&bert.node.clone(), Duration::from_millis(50));
+    });
+    assert!((node.metric("offhook_recorded_rooms") - 1.0).abs() < 0.1);
+    anna.rtp.talk(&anna.node.clone(), Duration::from_secs(3));
+    anna.phone.hang_up(&anna.dialog);
+    bert.phone.hang_up(&bert.dialog);
+    node.wait_for_metric("offhook_recorded_rooms", 0.0);
+    let recordings = || {
+        let (good, said) = node.try_command(&["recordings", "list", "--json", "--reason", "a test"]);
+        assert!(good, "{said}");
+        serde_json::from_str::<serde_json::Value>(&said).expect("JSON")
+    };
+    let complete = wait::within(wait::PATIENCE, || {
+        let all = recordings();
+        (all[0]["complete"] == true).then_some(all)
+    });
+    let all = complete.unwrap_or_else(|| panic!("{:#}", recordings()));
+    assert_eq!((all.as_array().map(Vec::len), &all[0]["room"]), (Some(1), &"703".into()), "{all:#}");
+    assert_eq!(all[0]["consents"].as_array().map(Vec::len), Some(2), "{all:#}");
+    let id = all[0]["id"].as_str().expect("an id");
+    let (good, said) = node.try_command(&["recordings", "export", id, "out.wav"]);
+    assert!(!good && said.contains("--reason"), "{said}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("out.wav");
+    let path = file.to_str().expect("a path");
+    let (good, said) = node.try_command(&["recordings", "export", id, path, "--reason", "a test"]);
+    assert!(good, "{said}");
+    // Levels are steered, and so the tone is softer there.
+    let heard = sound::heard_among_others_in(&file, HZ);
+    assert!(heard > Duration::from_secs(2), "{heard:?}");
+    let sealed = std::fs::read(node.directory().join(format!("data/recordings/{id}.rec"))).expect("the file");
+    let clear = std::fs::read(&file).expect("the file");
+    let piece = &clear[clear.len() / 2..clear.len() / 2 + 64];
+    assert!(!sealed.windows(64).any(|window| window == piece), "it is on the disk in clear");
+    let (good, said) = node.try_command(&["recordings", "delete", id, "--reason", "withdrawn"]);
+    assert!(good, "{said}");
+    assert_eq!(recordings().as_array().map(Vec::len), Some(0));
+    assert_eq!(node.records(3).len(), 3);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     sync::OnceLock,
     thread,
 };
@@ -229,14 +229,23 @@ level = "debug"
         self.wait_until_ready();
     }
 
+    fn run_command(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(binary());
+        command.args(words).arg("--config").arg(self.directory().join("offhook.toml"));
+        command.current_dir(self.directory()).output().expect("the program starts")
+    }
+
+    /// A command of the command line, with the node's configuration: whether it succeeded, and what it said.
+    pub fn try_command(&self, words: &[&str]) -> (bool, String) {
+        let done = self.run_command(words);
+        let said = [done.stdout, done.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned());
+        (done.status.success(), said.concat())
+    }
+
     /// `offhook upgrade`: what it said, and whether it succeeded. If so, the node has another process.
     pub fn upgrade(&mut self) -> (String, bool) {
-        let mut command = Command::new(binary());
-        command.arg("upgrade").arg("--config").arg(self.directory().join("offhook.toml"));
-        let done = command.current_dir(self.directory()).output().expect("the program starts");
-        let said =
-            [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        if done.status.success() {
+        let (succeeded, said) = self.try_command(&["upgrade"]);
+        if succeeded {
             let ended = self.process.wait(wait::PATIENCE);
             assert!(ended.is_some_and(|status| status.success()), "{ended:?}\n{}", self.log());
             let log = self.log();
@@ -249,7 +258,7 @@ level = "debug"
             self.orphan = digits.parse().ok();
             self.wait_until_ready();
         }
-        (said, done.status.success())
+        (said, succeeded)
     }
 
     fn wait_until_ready(&mut self) {
@@ -283,12 +292,10 @@ level = "debug"
 
     /// What a command of the command line prints, which must succeed.
     pub fn command(&self, words: &[&str]) -> String {
-        let mut command = Command::new(binary());
-        let command = command.args(words).arg("--config").arg(self.directory().join("offhook.toml"));
-        let output = command.current_dir(self.directory()).output().expect("the program runs");
+        let done = self.run_command(words);
         let [said, complained] =
-            [&output.stdout, &output.stderr].map(|octets| String::from_utf8_lossy(octets).into_owned());
-        assert!(output.status.success(), "offhook {words:?}: {complained}");
+            [done.stdout, done.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned());
+        assert!(done.status.success(), "offhook {words:?}: {complained}");
         said
     }
 

@@ -21,6 +21,7 @@ mod mask;
 mod metrics;
 mod page;
 mod problem;
+mod recordings;
 mod records;
 mod resource;
 mod routing;

@@ -17,8 +17,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, records,
-    routing, site, streams, tokens, websocket,
+    Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, recordings,
+    records, routing, site, streams, tokens, websocket,
 };
 
 #[derive(OpenApi)]
@@ -80,6 +80,8 @@ fn quick_routes() -> OpenApiRouter<Api> {
         )
         .routes(routes!(records::list_records))
         .routes(routes!(records::read_record))
+        .routes(routes!(recordings::list_recordings))
+        .routes(routes!(recordings::read_recording, recordings::delete_recording))
         .routes(routes!(tokens::list_tokens, tokens::add_token))
         .routes(routes!(tokens::remove_token))
         .routes(routes!(tokens::replace_token))

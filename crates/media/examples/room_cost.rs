@@ -58,7 +58,7 @@ impl Hall {
             let port = relay.open(id, 1, now)[0][0];
             relay.configure(id, vec![config(address, codec)], now);
             let room = RoomId { tenant: "bench".into(), number: (at / size).to_string().into() };
-            relay.serve(id, at as u32, &Act::Join { room, talks: true, hears: true });
+            relay.serve(id, at as u32, &Act::Join { room, talks: true, hears: true, recorded: None });
             (port, address)
         });
         let ports = ports.collect();

@@ -90,6 +90,10 @@ pub struct Snapshot {
     pub served: u64,
     /// Legs in rooms now.
     pub members: u64,
+    /// Rooms that are recorded now.
+    pub recorded_rooms: u64,
+    /// Events of recordings, mostly seconds of sound, that were lost because who keeps them was too slow or is not there.
+    pub recorded_lost: u64,
     /// What the in-kernel plane did; none where there is no such plane.
     pub kernel: Option<KernelSnapshot>,
 }
@@ -143,6 +147,8 @@ pub(crate) struct Counters {
     pub effort: Counter,
     pub served: Counter,
     pub members: Counter,
+    pub recorded_rooms: Counter,
+    pub recorded_lost: Counter,
     /// 1 where there is a plane.
     pub kernel: Counter,
     pub kernel_streams: Counter,
@@ -167,6 +173,8 @@ impl Counters {
             effort: self.effort.value(),
             served: self.served.value(),
             members: self.members.value(),
+            recorded_rooms: self.recorded_rooms.value(),
+            recorded_lost: self.recorded_lost.value(),
             kernel: (self.kernel.value() > 0).then(|| KernelSnapshot {
                 streams: self.kernel_streams.value(),
                 packets: self.kernel_packets.value(),

@@ -65,6 +65,7 @@ const BUILT_IN: &[(&str, &[u8])] = built_in!(
     "tones",
     "room-number",
     "room-pin",
+    "room-recorded",
     "wrong-pin",
     "no-such-room",
     "room-full",

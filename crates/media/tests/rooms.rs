@@ -1,13 +1,19 @@
 //! Rooms, packet by packet: everybody hears everybody else, nobody itself, in whatever codec.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::mpsc::{Receiver, sync_channel},
+    time::Duration,
+};
 
-use offhook_base::Instant;
+use offhook_base::{Instant, Random, UtcMillis};
 use offhook_codec::{Dbm0, Decoder, Encoder, OpusWishes, ToneDetector, ToneGenerator, VoiceCodec};
 use offhook_media::relay::{BEAT_MS, OVERHEAD_MAX, PortId, Relay, Verdict};
 use offhook_rtp::rtp::Packet;
-use offhook_switch::media::{
-    Act, EndpointId, MediaEvent, PayloadName, RemoteMedia, RoomId, StreamConfig, VoiceConfig,
+use offhook_switch::{
+    media::{Act, EndpointId, MediaEvent, PayloadName, RemoteMedia, RoomId, StreamConfig, VoiceConfig},
+    record::CallId,
+    tape::{Consent, TAPE_RATE, TapeEvent},
 };
 
 const VOICE: u8 = 100;
@@ -88,7 +94,7 @@ impl Hall {
     }
 
     fn sit(&mut self, at: usize, number: &str, talks: bool, hears: bool) {
-        let act = Act::Join { room: room(number), talks, hears };
+        let act = Act::Join { room: room(number), talks, hears, recorded: None };
         self.relay.serve(self.members[at].id, 0x1000 + at as u32, &act);
     }
 
@@ -200,7 +206,7 @@ fn rooms_are_apart_and_those_of_two_tenants_of_one_number_too() {
     hall.relay.serve(
         hall.members[at].id,
         0x1000 + at as u32,
-        &Act::Join { room: other, talks: true, hears: true },
+        &Act::Join { room: other, talks: true, hears: true, recorded: None },
     );
     hall.run(100);
     assert!(hall.hears(0, 900.0, -28.0) > 0.9);
@@ -330,10 +336,103 @@ fn a_room_has_an_end_and_says_so() {
         };
         let config = StreamConfig { voice: Some(Box::new(voice)), ..StreamConfig::default() };
         hall.relay.configure(id, vec![config], hall.now);
-        hall.relay.serve(id, at as u32, &Act::Join { room: room("700"), talks: true, hears: true });
+        hall.relay.serve(
+            id,
+            at as u32,
+            &Act::Join { room: room("700"), talks: true, hears: true, recorded: None },
+        );
     }
     let mut crowded = Vec::new();
     hall.relay.tell_events(|event| crowded.push(event));
     assert!(matches!(crowded[..], [MediaEvent::Crowded { endpoint: EndpointId(12_000) }]));
     assert_eq!(hall.relay.member_count(), 2000);
+}
+
+/// What a keeper of tapes was handed over: its sound in one piece, and who agreed.
+fn taken(tapes: &Receiver<TapeEvent>) -> (Vec<i16>, usize, bool) {
+    let (mut sound, mut agreed, mut has_ended) = (Vec::new(), 0, false);
+    for event in tapes.try_iter() {
+        match event {
+            TapeEvent::Begun { .. } => assert!(sound.is_empty(), "one tape"),
+            TapeEvent::Agreed { .. } => agreed += 1,
+            TapeEvent::Sound { samples, .. } => sound.extend(samples.0),
+            TapeEvent::Ended { .. } => has_ended = true,
+        }
+    }
+    (sound, agreed, has_ended)
+}
+
+fn level_of(sound: &[i16], hz: f64) -> f64 {
+    let mut detector = ToneDetector::new(TAPE_RATE, hz, 800).unwrap();
+    let levels: Vec<f64> =
+        sound.chunks_exact(800).filter_map(|block| Some(detector.feed(block)?.level.0)).collect();
+    levels.iter().sum::<f64>() / levels.len() as f64
+}
+
+/// Goal: a recording is of a meeting, not of what lies between two keys. Method: the only member there turns its voice off and on.
+#[test]
+fn a_member_alone_that_mutes_itself_stays_on_the_same_tape() {
+    let (keeper, tapes) = sync_channel(64);
+    let mut hall = Hall::new();
+    hall.relay = Relay::new(None).with_keeper(Some(keeper));
+    hall.join(VoiceCodec::G722, Some((500.0, -20.0)), "703");
+    let call = CallId::new(UtcMillis(0), &mut Random::from_seed([1; 32]));
+    let recorded = Some(Consent { call, at: UtcMillis(0) });
+    for talks in [true, false, true] {
+        let act = Act::Join { room: room("703"), talks, hears: true, recorded };
+        hall.relay.serve(hall.members[0].id, 0x1000, &act);
+        hall.run(50);
+    }
+    assert_eq!(hall.relay.member_count(), 1);
+    hall.relay.close(hall.members[0].id);
+    let (sound, _, has_ended) = taken(&tapes);
+    assert_eq!((sound.len(), has_ended), (150 * 320, true));
+}
+
+/// Three talk. Two have agreed to be recorded, one has not: whoever asked call control for a place without it is heard in the
+/// room, and is not on the tape.
+#[test]
+fn only_who_has_agreed_is_on_the_tape() {
+    let (keeper, tapes) = sync_channel(64);
+    let mut hall = Hall::new();
+    hall.relay = Relay::new(None).with_keeper(Some(keeper));
+    let tones = [500.0, 900.0, 1300.0];
+    for (at, (codec, hz)) in
+        [VoiceCodec::Pcma, VoiceCodec::G722, VoiceCodec::Pcmu].into_iter().zip(tones).enumerate()
+    {
+        hall.join(codec, Some((hz, -20.0)), "703");
+        let call = CallId::new(UtcMillis(0), &mut Random::from_seed([at as u8; 32]));
+        let recorded = (at < 2).then_some(Consent { call, at: UtcMillis(0) });
+        let act = Act::Join { room: room("703"), talks: true, hears: true, recorded };
+        hall.relay.serve(hall.members[at].id, 0x1000 + at as u32, &act);
+    }
+    assert_eq!(hall.relay.tape_counts(), [1, 0]);
+    hall.run(200);
+    assert!(hall.hears(0, 1300.0, -28.0) > 0.9, "who has not agreed is heard");
+    for member in &hall.members {
+        hall.relay.close(member.id);
+    }
+    assert_eq!(hall.relay.tape_counts(), [0, 0]);
+    let (sound, agreed, has_ended) = taken(&tapes);
+    assert_eq!((sound.len(), agreed, has_ended), (200 * 320, 2, true));
+    let settled = &sound[32_000..];
+    assert!(level_of(settled, 500.0) > -26.0 && level_of(settled, 900.0) > -26.0);
+    assert!(level_of(settled, 1300.0) < -45.0, "{}", level_of(settled, 1300.0));
+}
+
+#[test]
+fn a_keeper_that_is_too_slow_holds_nobody_up() {
+    let (keeper, tapes) = sync_channel(2);
+    let mut hall = Hall::new();
+    hall.relay = Relay::new(None).with_keeper(Some(keeper));
+    hall.join(VoiceCodec::Pcma, Some((500.0, -20.0)), "703");
+    let call = CallId::new(UtcMillis(0), &mut Random::from_seed([7; 32]));
+    let recorded = Some(Consent { call, at: UtcMillis(0) });
+    let act = Act::Join { room: room("703"), talks: true, hears: true, recorded };
+    hall.relay.serve(hall.members[0].id, 0x1000, &act);
+    hall.run(200);
+    assert_eq!(hall.relay.tape_counts(), [1, 4], "four seconds found no room");
+    drop(tapes);
+    hall.run(100);
+    assert_eq!(hall.relay.tape_counts(), [1, 6]);
 }

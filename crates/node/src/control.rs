@@ -15,7 +15,7 @@ use offhook_base::Moment;
 use offhook_edge::SourceView;
 use offhook_media::MediaHandle;
 use offhook_net::{CommandSender, NetCounters};
-use offhook_store::{BindingWriter, RecordWriter, Store};
+use offhook_store::{BindingWriter, RecordWriter, RecordingStatus, Store};
 use offhook_switch::{
     exchange::{Gauges, RouteExplained, RouteQuestion, UnknownCaller},
     fact::Fact,
@@ -75,6 +75,8 @@ pub struct Control {
     pub lists: tokio::sync::Mutex<ListSources>,
     /// Told of other lists.
     pub doors: Arc<Doors>,
+    /// What became of recordings.
+    pub recordings: Arc<RecordingStatus>,
     /// Answers and media events that found the worker's queue full and were handed over later.
     pub delayed: Arc<AtomicU64>,
 }
@@ -126,6 +128,7 @@ impl Control {
             accepts_failed: net.accept_failures.value(),
             connections_refused: net.refused_total_limit.value() + net.refused_source_limit.value(),
             dns_failures: self.dns_failures.load(Ordering::Relaxed),
+            recordings_failed: self.recordings.failed.load(Ordering::Relaxed),
         };
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).look(signs, now);
         // A call that cannot be accounted for should not begin.

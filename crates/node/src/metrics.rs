@@ -90,6 +90,18 @@ pub fn all(control: &Control) -> Vec<Metric> {
         ),
     ];
     families.extend(wall(control));
+    families.push(Metric::single(
+        "offhook_recordings_begun",
+        "Recordings begun.",
+        Counter,
+        count(&control.recordings.begun),
+    ));
+    families.push(Metric::single(
+        "offhook_recordings_failed",
+        "Recordings that broke off because the disk did not take them.",
+        Counter,
+        count(&control.recordings.failed),
+    ));
     let troubles = control.troubles.lock().unwrap_or_else(PoisonError::into_inner);
     let is_on = |trouble| f64::from(u8::from(troubles.on().any(|on| on == trouble)));
     families.push(Metric {
@@ -219,7 +231,7 @@ fn resumed(resumed: &Resumed) -> Metric {
     }
 }
 
-fn media(media: &Snapshot) -> [Metric; 13] {
+fn media(media: &Snapshot) -> [Metric; 15] {
     use MetricKind::{Counter, Gauge};
     let dropped = DropReason::ALL.iter().map(|&reason| Sample {
         labels: vec![("reason", reason.name().to_string())],
@@ -254,6 +266,18 @@ fn media(media: &Snapshot) -> [Metric; 13] {
             media.served as f64,
         ),
         Metric::single("offhook_media_members", "Legs in rooms.", Gauge, media.members as f64),
+        Metric::single(
+            "offhook_recorded_rooms",
+            "Rooms that are recorded.",
+            Gauge,
+            media.recorded_rooms as f64,
+        ),
+        Metric::single(
+            "offhook_recordings_lost",
+            "Events of recordings, mostly seconds of sound, that found no room on the way to the disk.",
+            Counter,
+            media.recorded_lost as f64,
+        ),
         Metric::single(
             "offhook_media_opens_failed",
             "Times no ports were free.",

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use offhook_api::control::NodeControl as _;
+use offhook_base::UtcMillis;
 use offhook_net::{Clock, tls::ServerTls};
+use offhook_store::Store;
 
 use crate::{
     Welcome,
@@ -172,11 +174,14 @@ async fn attend(
                 if let Some(Err(error)) = tls.map(|tls| tls.reload_if_changed()) {
                     tracing::error!(%error, hint = error.hint(), "new certificate not taken: the old one stays");
                 }
-                let days = i64::try_from(config.storage.records_days.get()).unwrap_or(i64::MAX);
-                let oldest = offhook_base::UtcMillis(clock.utc().0.saturating_sub(days.saturating_mul(86_400_000)));
-                if let Err(error) = store.expire_records(oldest).await {
+                let before = |days: u64| {
+                    let days = i64::try_from(days).unwrap_or(i64::MAX);
+                    UtcMillis(clock.utc().0.saturating_sub(days.saturating_mul(86_400_000)))
+                };
+                if let Err(error) = store.expire_records(before(config.storage.records_days.get())).await {
                     tracing::error!(%error, "old records were not deleted");
                 }
+                expire_recordings(store, before(config.storage.recordings_days.get()));
             }
         }
     }
@@ -187,6 +192,16 @@ async fn read_lists(control: &Control, only_changed: bool) {
     if let Err(error) = control.read_lists(only_changed).await {
         tracing::error!(%error, hint = lists::HINT, "lists of networks not read: those in force stay");
     }
+}
+
+/// Deletes recordings from before `oldest`, in a thread that may wait for the disk.
+fn expire_recordings(store: &Store, oldest: UtcMillis) {
+    let Ok(recordings) = store.recordings() else { return };
+    tokio::task::spawn_blocking(move || match recordings.expire(oldest) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "old recordings deleted"),
+        Err(error) => tracing::error!(%error, hint = error.hint(), "old recordings were not deleted"),
+    });
 }
 
 fn reload(tls: Option<&Arc<ServerTls>>) {

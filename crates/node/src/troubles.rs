@@ -30,11 +30,13 @@ pub enum Trouble {
     Dns,
     /// The wall clock was set.
     Clock,
+    /// Recordings cannot be written.
+    Recordings,
 }
 
 impl Trouble {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Records,
         Self::Registrations,
         Self::Media,
@@ -42,6 +44,7 @@ impl Trouble {
         Self::ConnectionLimit,
         Self::Dns,
         Self::Clock,
+        Self::Recordings,
     ];
 
     /// Its name.
@@ -54,6 +57,7 @@ impl Trouble {
             Self::ConnectionLimit => "connection_limit",
             Self::Dns => "dns",
             Self::Clock => "clock",
+            Self::Recordings => "recordings",
         }
     }
 
@@ -87,6 +91,10 @@ impl Trouble {
                 "the wall clock was set; calls and registrations are timed by another one, records tell the new time",
                 "see whether the time service is well",
             ),
+            Self::Recordings => (
+                "recordings break off, for they cannot be written; calls go on",
+                "free the disk under the data directory, or mend it",
+            ),
         }
     }
 }
@@ -106,6 +114,8 @@ pub struct Signs {
     pub connections_refused: u64,
     /// Times that no name server answered.
     pub dns_failures: u64,
+    /// Recordings that broke off.
+    pub recordings_failed: u64,
 }
 
 /// The troubles that are on.
@@ -128,6 +138,7 @@ impl Troubles {
             Trouble::Connections => grew(|signs| signs.accepts_failed),
             Trouble::ConnectionLimit => grew(|signs| signs.connections_refused),
             Trouble::Dns => grew(|signs| signs.dns_failures),
+            Trouble::Recordings => grew(|signs| signs.recordings_failed),
             Trouble::Clock => clock_step(last, now) > CLOCK_STEP,
         };
         for (trouble, until) in Trouble::ALL.into_iter().zip(&mut self.until) {

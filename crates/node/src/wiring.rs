@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     io,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex, atomic::AtomicU64, mpsc::SyncSender},
     thread::JoinHandle,
     time::Duration,
 };
@@ -18,10 +18,11 @@ use offhook_net::{
     tls::ServerTls,
 };
 use offhook_sip::transport::{Listener, ListenerId};
-use offhook_store::{BindingWriter, OpenError, RecordWriter, Store};
+use offhook_store::{BindingWriter, OpenError, RecordWriter, RecordingWriter, Store};
 use offhook_switch::{
     directory::Directory,
     exchange::{Exchange, ExchangeConfig, Gauges},
+    tape::TapeEvent,
 };
 use tokio::{
     net::TcpListener,
@@ -74,6 +75,7 @@ pub struct Node {
     stop_server: Arc<Notify>,
     records: RecordWriter,
     bindings: BindingWriter,
+    recordings: RecordingWriter,
 }
 
 impl Node {
@@ -109,7 +111,9 @@ impl Node {
         let ports: BTreeSet<u16> = sip.map(|listener| listener.bound.port()).collect();
         let commands = io.command_sender();
         let delayed = Arc::new(AtomicU64::new(0));
-        let media = start_media(config, commands.clone(), Arc::clone(&delayed))?;
+        let kept = store.recordings().map_err(|error| RunError::new(error.to_string(), error.hint()))?;
+        let (keeper, recordings) = RecordingWriter::start(kept).map_err(unopened)?;
+        let media = start_media(config, commands.clone(), keeper, Arc::clone(&delayed))?;
         let (mut exchange, directory, warnings) =
             exchange(config, &store, listeners.clone(), clock, &mut random).await?;
         let dns_failures = Arc::<AtomicU64>::default();
@@ -162,6 +166,7 @@ impl Node {
             dns_failures: Arc::clone(&dns_failures),
             troubles: Mutex::default(),
             bindings: bindings.clone(),
+            recordings: Arc::clone(&recordings.status),
             delayed: Arc::clone(&delayed),
         });
         // Before the worker begins: the first message is judged by them.
@@ -202,6 +207,7 @@ impl Node {
             stop_server,
             records,
             bindings,
+            recordings,
         })
     }
 
@@ -268,6 +274,9 @@ impl Node {
         if tokio::time::timeout(LAST_ANSWERS, &mut server).await.is_err() {
             server.abort();
         }
+        // The media engine ends with its last handle, and lets go of what it records.
+        drop(self.control);
+        self.recordings.finish(LAST_ANSWERS).await;
         self.store.close().await;
         tracing::info!("ended");
         let report = "please report it with the log";
@@ -361,6 +370,7 @@ fn asker(
 fn start_media(
     config: &Config,
     commands: CommandSender<Command>,
+    keeper: SyncSender<TapeEvent>,
     delayed: Arc<AtomicU64>,
 ) -> Result<MediaHandle, RunError> {
     let silence = config.media.silence_secs.get();
@@ -370,6 +380,7 @@ fn start_media(
         silence: (silence > 0).then(|| Duration::from_secs(silence)),
         kernel: kernel_plane::wanted(config),
         sounds: Arc::new(start::sounds(config)?),
+        keeper: Some(keeper),
     };
     let runtime = tokio::runtime::Handle::current();
     // The engine's threads must not wait. A call does wait for what they say: where the queue is full a task tries again.

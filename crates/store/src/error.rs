@@ -39,8 +39,8 @@ pub enum OpenError {
         /// Its length.
         length: usize,
     },
-    /// The key file is gone, but there are secrets that were encrypted with it.
-    #[error("{} is missing, but the database holds passwords encrypted with it", path.display())]
+    /// The key file is gone, but there are secrets or recordings that were encrypted with it.
+    #[error("{} is missing, but there are passwords or recordings encrypted with it", path.display())]
     KeyMissing {
         /// The key file.
         path: PathBuf,
@@ -78,7 +78,7 @@ impl OpenError {
                 "start the newer program; or put the file NAME.schema-N, kept before the upgrade, in the database's place"
             }
             Self::BadKey { .. } | Self::KeyMissing { .. } => {
-                "restore the key file from the backup; without it, remove the peers' secrets and set them again"
+                "restore the key file from the backup; without it, remove the peers' secrets and the directory recordings"
             }
             Self::Database { .. } | Self::Bulk { .. } => {
                 "check disk space and permissions; if the file is damaged, restore a backup"

@@ -26,6 +26,7 @@ mod plan;
 mod record;
 mod record_row;
 mod record_writer;
+mod recording;
 mod routing;
 mod secret_key;
 mod site;
@@ -51,6 +52,10 @@ pub use password::{generate_password, hash_password};
 pub use plan::{Applied, Plan};
 pub use record::{BadCursor, Cursor, Page, RECORD_RETENTION, RECORDS_PER_PAGE_MAX, RecordFilter};
 pub use record_writer::{QUEUE_MAX, QueueFull, RecordStatus, RecordWriter};
+pub use recording::{
+    BadRecordingId, ReadError, Recording, RecordingError, RecordingId, RecordingStatus, RecordingWriter,
+    Recordings,
+};
 pub use routing::{ROUTING_NOTE_CHARS_MAX, ROUTING_VERSIONS_MAX, RoutingError, RoutingTable, RoutingVersion};
 pub use site::Site;
 pub use site_names::Named;

@@ -10,6 +10,7 @@ use std::{
 use crate::{
     database::{Database, Migration},
     error::{OpenError, StoreError},
+    recording,
     routing::RoutingCache,
     secret_key::SecretKey,
     token::TokenCache,
@@ -89,8 +90,9 @@ impl Store {
             .fetch_one(site.readers())
             .await
             .map_err(failed)?;
-        // A new key next to old secrets would hide that the old one is lost.
-        let key = SecretKey::open(&folder.join(KEY_FILE), sealed == 0)?;
+        // A new key next to old secrets or recordings would hide that the old one is lost.
+        let may_create = sealed == 0 && !recording::are_in(folder);
+        let key = SecretKey::open(&folder.join(KEY_FILE), may_create)?;
         let tokens = RwLock::new(TokenCache::load(&site).await.map_err(failed)?);
         flush_folder(folder)?;
         let (folder, routing) = (folder.to_path_buf(), RoutingCache::default());

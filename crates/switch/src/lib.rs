@@ -23,4 +23,5 @@ pub mod routing;
 pub mod service;
 pub mod settings;
 pub mod summary;
+pub mod tape;
 mod trunk_login;

@@ -12,7 +12,7 @@ use offhook_base::MasterKey;
 use offhook_codec::{OpusWishes, VoiceCodec};
 use serde::{Deserialize, Serialize};
 
-use crate::kept::part;
+use crate::{kept::part, tape::Consent};
 
 /// One leg's media, numbered by call control; never used again on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +112,8 @@ pub enum Act {
         talks: bool,
         /// It hears the others.
         hears: bool,
+        /// It has agreed to be recorded, and the room is. Who has not is in no recording.
+        recorded: Option<Consent>,
     },
 }
 

@@ -19,7 +19,10 @@ use std::{
 };
 
 use offhook_base::Random;
-use offhook_switch::media::{MediaCommand, MediaEvent};
+use offhook_switch::{
+    media::{MediaCommand, MediaEvent},
+    tape::TapeEvent,
+};
 
 use crate::{
     counters::{Counters, Snapshot},
@@ -48,6 +51,8 @@ pub struct MediaConfig {
     pub kernel: Option<KernelConfig>,
     /// What the node can play. Default: its own sounds.
     pub sounds: Arc<Sounds>,
+    /// Who keeps what is recorded. Default: nobody, and nothing is recorded.
+    pub keeper: Option<SyncSender<TapeEvent>>,
 }
 
 impl Default for MediaConfig {
@@ -58,6 +63,7 @@ impl Default for MediaConfig {
             silence: Some(Duration::from_secs(60)),
             kernel: None,
             sounds: Arc::new(Sounds::built_in()),
+            keeper: None,
         }
     }
 }

@@ -93,7 +93,9 @@ impl Worker {
         epoll.add(&patience, PATIENCE)?;
         epoll.add(&beat, BEAT)?;
         Ok(Self {
-            relay: Relay::new(config.silence).with_sounds(config.sounds.clone()),
+            relay: Relay::new(config.silence)
+                .with_sounds(config.sounds.clone())
+                .with_keeper(config.keeper.clone()),
             config,
             pool,
             table: PortTable::new(),
@@ -184,6 +186,7 @@ impl Worker {
         for _ in 0..due.min(BEATS_LATE_MAX) {
             self.relay.beat(now);
         }
+        self.counters.recorded_lost.set(self.relay.tape_counts()[1]);
         for at in 0..self.relay.served_count() {
             if let Some(port) = self.relay.served_port(at) {
                 self.say(port, now);
@@ -195,6 +198,8 @@ impl Worker {
         let served = self.relay.served_count();
         self.counters.served.set(served as u64);
         self.counters.members.set(self.relay.member_count() as u64);
+        let [recorded, _] = self.relay.tape_counts();
+        self.counters.recorded_rooms.set(recorded);
         if (served > 0) != self.is_beating {
             self.is_beating = served > 0;
             let period = if self.is_beating { Duration::from_millis(BEAT_MS) } else { Duration::ZERO };

@@ -14,17 +14,25 @@ mod stream;
 mod transcode;
 mod voice;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{Arc, mpsc::SyncSender},
+    time::Duration,
+};
 
 use offhook_base::Instant;
 pub use offhook_rtp::srtp::OVERHEAD_MAX;
-use offhook_switch::media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality};
+use offhook_switch::{
+    media::{EndpointId, MediaEvent, STREAMS_MAX, StreamConfig, StreamNote, StreamQuality},
+    tape::TapeEvent,
+};
 
 use crate::{DropReason, prefetch::prefetch, sounds::Sounds};
 pub use carry::{CARRIED_PAYLOAD_TYPES, CarriedPayload, Course, Tally};
 use effort::Effort;
 pub use serve::BEAT_MS;
-use serve::{Room, Served};
+use serve::{Room, Served, Tapes};
 use stream::{Received, Stream};
 
 /// Which of a pair's ports.
@@ -130,6 +138,7 @@ pub struct Relay {
     /// What is to be told of them.
     events: Vec<MediaEvent>,
     sounds: Arc<Sounds>,
+    tapes: Tapes,
     /// Rooms by number; a place that is free is taken by the next.
     rooms: Vec<Option<Room>>,
 }
@@ -143,6 +152,11 @@ impl Relay {
     /// The same, with what it can play.
     pub fn with_sounds(self, sounds: Arc<Sounds>) -> Self {
         Self { sounds, ..self }
+    }
+
+    /// The same, with whom to give what is recorded. Without one nothing is.
+    pub fn with_keeper(self, keeper: Option<SyncSender<TapeEvent>>) -> Self {
+        Self { tapes: keeper.map(Tapes::new).unwrap_or_default(), ..self }
     }
 
     /// Opens an endpoint with `streams` streams, or grows it to as many. The ports by stream: RTP, RTCP.

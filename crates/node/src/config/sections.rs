@@ -165,6 +165,8 @@ section! {
         calls: Option<PathBuf> = None,
         /// Days that call records are kept.
         records_days: Ranged<1, 3650> = Ranged::of(90),
+        /// Days that recordings are kept.
+        recordings_days: Ranged<1, 3650> = Ranged::of(30),
     }
 }
 

@@ -17,6 +17,8 @@ pub struct RoomConfig {
     pub moderator_pin: Option<Pin>,
     /// Whoever is no moderator listens only.
     pub only_moderators_talk: bool,
+    /// What is said is recorded, encrypted. Whoever comes in is told so and must agree.
+    pub record: bool,
 }
 
 /// Digits that open a room.
@@ -73,6 +75,7 @@ impl Services {
                 pin: digits(&room.pin),
                 moderator_pin: digits(&room.moderator_pin),
                 only_moderators_talk: room.only_moderators_talk,
+                recorded: room.record,
             };
             (number.as_str(), Service::Room(Arc::new(room)))
         }))

@@ -1,8 +1,8 @@
 //! Commands about what happens and what happened.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 /// Which registrations.
 #[derive(Debug, Args)]
@@ -136,4 +136,54 @@ pub struct TraceArgs {
     /// Print one JSON object a line
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to do with recordings.
+#[derive(Debug, Subcommand)]
+pub enum RecordingsCommand {
+    /// Show all
+    #[command(after_help = "\
+Examples:
+  offhook recordings list --reason 'weekly check'
+
+The access is logged, with the reason.")]
+    List {
+        /// Why; it goes into the access log
+        #[arg(long)]
+        reason: String,
+        /// Print everything in full, however wide
+        #[arg(long, conflicts_with = "json")]
+        wide: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the sound of one into a WAV file
+    #[command(after_help = "\
+Examples:
+  offhook recordings export 01KB2W3XJB0ZD5V8Q4M7N6R1TC meeting.wav --reason 'minutes of the board'
+
+The access is logged, with the reason. The file is not encrypted.")]
+    Export {
+        /// Its id
+        recording: String,
+        /// The file to make
+        file: PathBuf,
+        /// Why; it goes into the access log
+        #[arg(long)]
+        reason: String,
+    },
+    /// Delete one, and its key with it
+    #[command(after_help = "\
+Examples:
+  offhook recordings delete 01KB2W3XJB0ZD5V8Q4M7N6R1TC --reason 'Anna has withdrawn her consent'
+
+The access is logged, with the reason.")]
+    Delete {
+        /// Its id
+        recording: String,
+        /// Why; it goes into the access log
+        #[arg(long)]
+        reason: String,
+    },
 }

@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 
 pub use backup::{BackupArgs, RestoreArgs};
 pub use edge::{EdgeCommand, ListArgs, TopArgs};
-pub use live::{CallsArgs, RecordsArgs, RegistrationsArgs, TraceArgs};
+pub use live::{CallsArgs, RecordingsCommand, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
 pub use route::{RouteCommand, SetArgs as RouteSetArgs, TableCommand, TestArgs as RouteTestArgs};
 pub use site::{
@@ -112,6 +112,9 @@ pub enum Command {
     Edge(EdgeCommand),
     /// Show or export call records
     Records(RecordsArgs),
+    /// List, export and delete recordings of conferences
+    #[command(subcommand)]
+    Recordings(RecordingsCommand),
     /// Watch SIP messages as they pass
     Trace(TraceArgs),
     /// Show, make, replace and revoke tokens of the API

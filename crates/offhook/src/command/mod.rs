@@ -5,6 +5,7 @@ mod backup;
 mod calls;
 pub mod config;
 mod edge;
+mod recordings;
 mod records;
 mod reference;
 mod route;
@@ -55,6 +56,7 @@ pub async fn run(config: Option<&Path>, url: Option<&str>, command: Command) -> 
         Command::Edge(command) => edge::run(&client, command).await,
         Command::Calls(args) => calls::run(&client, &args).await,
         Command::Records(args) => records::run(&client, &args).await,
+        Command::Recordings(command) => recordings::run(&client, command).await,
         Command::Trace(args) => trace::run(&client, &args).await,
         Command::Status { json } => status(&client, json).await,
         Command::Drain => drain(&client).await,

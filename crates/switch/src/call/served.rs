@@ -26,7 +26,7 @@ use crate::{
     exchange::{owners::DialogEnd, services::Services},
     fact::What,
     media::{Act, MediaCommand, RoomId, STREAMS_MAX},
-    record::{EndCause, EndedBy},
+    record::{CallId, EndCause, EndedBy},
     service::{Attendant, Event, Service, Step},
 };
 
@@ -44,8 +44,8 @@ pub(super) struct Served {
 }
 
 impl Served {
-    fn new(services: &mut Services, service: Service, room: RoomId) -> Box<Self> {
-        let attendant = Attendant::new(service, room, &services.settings.services);
+    fn new(services: &mut Services, service: Service, call: CallId, room: RoomId) -> Box<Self> {
+        let attendant = Attendant::new(service, call, room, &services.settings.services);
         Box::new(Self { attendant, source: services.random.next_u32(), offered: None })
     }
 
@@ -67,7 +67,7 @@ impl Call {
                 now,
             );
         }
-        self.served = Some(Served::new(services, service, self.room()));
+        self.served = Some(Served::new(services, service, self.id, self.room()));
     }
 
     /// The room that its number leads to, if it leads to one.
@@ -300,7 +300,7 @@ impl Call {
             return Ok(());
         }
         let service = services.settings.services.of_number(&self.callee_user).ok_or(Implausible)?;
-        self.served = Some(Served::new(services, service, self.room()));
+        self.served = Some(Served::new(services, service, self.id, self.room()));
         Ok(())
     }
 

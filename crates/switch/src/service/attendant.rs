@@ -6,7 +6,11 @@ use offhook_base::{Instant, Moment};
 use offhook_codec::{Country, Signal};
 
 use super::{Collect, Collected, Rules, Service, ServiceNumbers, clock::time_of_day};
-use crate::media::{Act, Key, Piece, RoomId};
+use crate::{
+    media::{Act, Key, Piece, RoomId},
+    record::CallId,
+    tape::Consent,
+};
 
 /// Times that the clock says the time before it hangs up.
 const TIMES_SAID: u8 = 3;
@@ -18,10 +22,24 @@ const MENU_PATIENCE: Duration = Duration::from_secs(5);
 const PIN_DIGITS_MAX: usize = 16;
 /// How often a PIN may be wrong.
 const PIN_TRIES: u8 = 3;
+/// What says that one agrees to be recorded. Silence does not, nor any other key.
+const AGREE_KEY: &str = "1";
+/// How often somebody is asked who presses something else.
+const AGREE_TRIES: u8 = 3;
 /// What turns one's voice off and on in a room.
 const MUTE_KEY: char = '6';
 /// What ends everything.
 const END_KEY: char = '#';
+
+/// One key is a choice, also while the choices are still being said.
+const ONE_KEY: Rules = Rules {
+    most: 1,
+    terminator: None,
+    first: MENU_PATIENCE,
+    between: MENU_PATIENCE,
+    total: MENU_PATIENCE,
+    barge_in: true,
+};
 
 /// What happens on the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,10 +88,17 @@ enum State {
         collect: Collect,
         tries: u8,
     },
+    /// Asked whether it agrees to be recorded.
+    AskedToAgree {
+        collect: Collect,
+        tries: u8,
+        is_moderator: bool,
+    },
     /// In a room, or told something on the way there.
     InRoom {
         is_moderator: bool,
         is_muted: bool,
+        recorded: Option<Consent>,
     },
     /// The last word is being said.
     Leaving,
@@ -83,6 +108,7 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Attendant {
     service: Service,
+    call: CallId,
     /// Where the call went.
     room: RoomId,
     country: Country,
@@ -93,16 +119,18 @@ pub struct Attendant {
 }
 
 impl Attendant {
-    /// Will do `service`, as the settings of `services` have it, once [`Event::Begun`] comes.
-    pub const fn new(service: Service, room: RoomId, services: &ServiceNumbers) -> Self {
+    /// Will do `service` for `call`, as the settings of `services` have it, once [`Event::Begun`] comes.
+    pub const fn new(service: Service, call: CallId, room: RoomId, services: &ServiceNumbers) -> Self {
         let ServiceNumbers { country, utc_offset_minutes, .. } = *services;
-        Self { service, room, country, utc_offset_minutes, state: State::Waiting, plays: 0 }
+        Self { service, call, room, country, utc_offset_minutes, state: State::Waiting, plays: 0 }
     }
 
     /// When [`Event::TimedOut`] is wanted.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Menu { collect, .. } | State::AtDoor { collect, .. } => collect.deadline(),
+            State::Menu { collect, .. }
+            | State::AtDoor { collect, .. }
+            | State::AskedToAgree { collect, .. } => collect.deadline(),
             _ => None,
         }
     }
@@ -122,6 +150,10 @@ impl Attendant {
                 State::AtDoor { collect, .. } => {
                     let collected = collect.timeout(now.instant)?;
                     Some(self.knocked(&collected))
+                }
+                State::AskedToAgree { collect, .. } => {
+                    let collected = collect.timeout(now.instant)?;
+                    Some(self.replied(&collected, now))
                 }
                 _ => None,
             },
@@ -162,7 +194,9 @@ impl Attendant {
                 Some(self.tell_time(said, now))
             }
             State::Clock { .. } => Some(self.leave()),
-            State::Menu { collect, .. } | State::AtDoor { collect, .. } => {
+            State::Menu { collect, .. }
+            | State::AtDoor { collect, .. }
+            | State::AskedToAgree { collect, .. } => {
                 collect.prompt_ended(now.instant);
                 None
             }
@@ -182,6 +216,10 @@ impl Attendant {
             State::AtDoor { collect, .. } => {
                 let collected = collect.key(key, now.instant)?;
                 Some(self.knocked(&collected))
+            }
+            State::AskedToAgree { collect, .. } => {
+                let collected = collect.key(key, now.instant)?;
+                Some(self.replied(&collected, now))
             }
             State::InRoom { .. } if key.letter() == MUTE_KEY && !may_talk => None,
             State::InRoom { is_muted, .. } if key.letter() == MUTE_KEY => {
@@ -237,7 +275,32 @@ impl Attendant {
     }
 
     fn enter(&mut self, is_moderator: bool) -> Step {
-        self.state = State::InRoom { is_moderator, is_muted: false };
+        if matches!(&self.service, Service::Room(room) if room.recorded) {
+            return self.ask_to_agree(1, is_moderator);
+        }
+        self.be_in(is_moderator, None)
+    }
+
+    fn ask_to_agree(&mut self, tries: u8, is_moderator: bool) -> Step {
+        let collect = Collect::new(ONE_KEY);
+        self.state = State::AskedToAgree { collect, tries, is_moderator };
+        self.say(&["room-recorded"])
+    }
+
+    fn replied(&mut self, collected: &Collected, now: Moment) -> Step {
+        let State::AskedToAgree { tries, is_moderator, .. } = self.state else { return self.leave() };
+        match collected {
+            Collected::Digits(digits) if digits.letters() == AGREE_KEY => {
+                self.be_in(is_moderator, Some(Consent { call: self.call, at: now.utc }))
+            }
+            Collected::Digits(digits) if digits.letters().contains(END_KEY) => self.leave(),
+            _ if tries < AGREE_TRIES => self.ask_to_agree(tries + 1, is_moderator),
+            _ => self.leave(),
+        }
+    }
+
+    fn be_in(&mut self, is_moderator: bool, recorded: Option<Consent>) -> Step {
+        self.state = State::InRoom { is_moderator, is_muted: false, recorded };
         self.say(&["you-are-in"])
     }
 
@@ -252,21 +315,13 @@ impl Attendant {
     }
 
     fn take_place(&self) -> Option<Step> {
-        let State::InRoom { is_muted, .. } = self.state else { return None };
+        let State::InRoom { is_muted, recorded, .. } = self.state else { return None };
         let talks = self.may_talk() && !is_muted;
-        Some(Step::Do(Act::Join { room: self.room.clone(), talks, hears: true }))
+        Some(Step::Do(Act::Join { room: self.room.clone(), talks, hears: true, recorded }))
     }
 
     fn offer_menu(&mut self, tries: u8, sounds: &[&'static str]) -> Step {
-        let rules = Rules {
-            most: 1,
-            terminator: None,
-            first: MENU_PATIENCE,
-            between: MENU_PATIENCE,
-            total: MENU_PATIENCE,
-            barge_in: true,
-        };
-        self.state = State::Menu { collect: Collect::new(rules), tries };
+        self.state = State::Menu { collect: Collect::new(ONE_KEY), tries };
         self.say(sounds)
     }
 
@@ -340,7 +395,7 @@ mod tests {
 
     impl Caller {
         fn of(service: Service) -> (Self, Option<Step>) {
-            let mut caller = Self(Attendant::new(service, room(), &ServiceNumbers::default()));
+            let mut caller = Self(Attendant::new(service, call(), room(), &ServiceNumbers::default()));
             let step = caller.0.handle(&Event::Begun, at(0));
             (caller, step)
         }
@@ -359,8 +414,12 @@ mod tests {
         RoomId { tenant: "default".into(), number: "700".into() }
     }
 
+    fn call() -> CallId {
+        CallId::new(UtcMillis(0), &mut offhook_base::Random::from_seed([1; 32]))
+    }
+
     fn place(talks: bool) -> Option<Step> {
-        Some(Step::Do(Act::Join { room: room(), talks, hears: true }))
+        Some(Step::Do(Act::Join { room: room(), talks, hears: true, recorded: None }))
     }
 
     fn sounds(step: Option<Step>) -> Vec<&'static str> {
@@ -404,7 +463,12 @@ mod tests {
     }
 
     fn closed(only_moderators_talk: bool) -> Service {
-        let room = Room { pin: Some("1234".into()), moderator_pin: Some("9".into()), only_moderators_talk };
+        let room = Room {
+            pin: Some("1234".into()),
+            moderator_pin: Some("9".into()),
+            only_moderators_talk,
+            recorded: false,
+        };
         Service::Room(Arc::new(room))
     }
 
@@ -418,6 +482,36 @@ mod tests {
         assert_eq!(sounds(caller.presses('6')), ["now-unmuted"]);
         assert_eq!(caller.hears_out(), place(true));
         assert_eq!(sounds(caller.presses('#')), ["goodbye"]);
+    }
+
+    fn recorded_room() -> Service {
+        Service::Room(Arc::new(Room { recorded: true, ..Room::default() }))
+    }
+
+    #[test]
+    fn who_agrees_is_let_into_a_recorded_room_with_the_proof_of_it() {
+        let (mut caller, step) = Caller::of(recorded_room());
+        assert_eq!(sounds(step), ["room-recorded"]);
+        assert_eq!(sounds(caller.presses('1')), ["you-are-in"]);
+        let recorded = Some(Consent { call: call(), at: UtcMillis(0) });
+        let inside = |talks| Some(Step::Do(Act::Join { room: room(), talks, hears: true, recorded }));
+        assert_eq!(caller.hears_out(), inside(true));
+        caller.presses('6');
+        assert_eq!(caller.hears_out(), inside(false), "who is mute has still agreed");
+    }
+
+    #[test]
+    fn who_does_not_agree_does_not_come_into_a_recorded_room() {
+        let (mut caller, _) = Caller::of(recorded_room());
+        assert_eq!(sounds(caller.presses('#')), ["goodbye"]);
+        let (mut caller, _) = Caller::of(recorded_room());
+        for _ in 1..AGREE_TRIES {
+            caller.hears_out();
+            assert_eq!(sounds(caller.0.handle(&Event::TimedOut, at(100))), ["room-recorded"]);
+            assert_eq!(caller.0.handle(&Event::TimedOut, at(101)), None);
+        }
+        assert_eq!(sounds(caller.presses('5')), ["goodbye"]);
+        assert_eq!(caller.hears_out(), Some(Step::HangUp));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct Room {
     pub moderator_pin: Option<Box<str>>,
     /// Whoever is no moderator listens only.
     pub only_moderators_talk: bool,
+    /// What is said is recorded; whoever does not agree does not come in.
+    pub recorded: bool,
 }
 
 /// A PIN is a secret.

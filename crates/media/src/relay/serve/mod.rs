@@ -5,17 +5,21 @@
 
 mod player;
 mod room;
+mod tape;
 
 use offhook_base::Instant;
 use offhook_codec::KeyDetector;
 use offhook_rtp::telephone_event::{EventFact, Tracker};
-use offhook_switch::media::{Act, EndpointId, EventsConfig, Key, MediaEvent, RoomId};
+use offhook_switch::{
+    media::{Act, EndpointId, EventsConfig, Key, MediaEvent, RoomId},
+    tape::Consent,
+};
 
-pub(super) use self::room::Room;
 use self::{
     player::Player,
     room::{MEMBERS_MAX, Member, Seat},
 };
+pub(super) use self::{room::Room, tape::Tapes};
 use super::{
     Component, Endpoint, PortId, Relay, Verdict,
     stream::Kind,
@@ -113,11 +117,15 @@ impl Relay {
     pub fn serve(&mut self, id: EndpointId, source: u32, act: &Act) {
         let Some(&slot) = self.by_id.get(&id) else { return };
         self.part(slot);
-        self.leave_room(slot);
+        let left = self.stand_up(slot);
         let seat = match act {
-            Act::Join { room, talks, hears } => self.take_seat(slot, room, *talks, *hears),
+            Act::Join { room, talks, hears, recorded } => {
+                self.take_seat(slot, room, [*talks, *hears], *recorded)
+            }
             _ => None,
         };
+        // Not before: who only changes its seat, as a member does who mutes itself, does not end the room and its tape.
+        self.close_if_empty(left);
         let Some(endpoint) = &mut self.slots[slot] else { return };
         let doing = match act {
             Act::Listen => Doing::Listening,
@@ -153,7 +161,13 @@ impl Relay {
     }
 
     /// A place in a room; `None` if there is none left, or no voice to take part with.
-    fn take_seat(&mut self, slot: usize, id: &RoomId, talks: bool, hears: bool) -> Option<Box<Seat>> {
+    fn take_seat(
+        &mut self,
+        slot: usize,
+        id: &RoomId,
+        [talks, hears]: [bool; 2],
+        recorded: Option<Consent>,
+    ) -> Option<Box<Seat>> {
         let endpoint = self.slots[slot].as_mut()?;
         let stream = endpoint.spoken_stream()?;
         let rate = endpoint.streams[stream].voice_mut()?.rate();
@@ -167,24 +181,41 @@ impl Relay {
             return None;
         }
         room.members.push(slot);
-        Some(Box::new(Seat::new(number, talks, hears, rate)))
+        let is_recorded = recorded.is_some_and(|consent| room.record(&mut self.tapes, consent));
+        Some(Box::new(Seat::new(number, talks, hears, rate).recorded(is_recorded)))
     }
 
     /// The leg of this slot is in no room any more; one that is empty is gone.
     fn leave_room(&mut self, slot: usize) {
-        let Some(seat) = self.slots[slot].as_mut().and_then(Endpoint::seat) else { return };
-        let number = seat.0.room;
-        if let Some(room) = self.rooms.get_mut(number).and_then(Option::as_mut) {
-            room.members.retain(|member| *member != slot);
-            if room.members.is_empty() {
-                self.rooms[number] = None;
-            }
+        let left = self.stand_up(slot);
+        self.close_if_empty(left);
+    }
+
+    /// The leg of this slot gives up its seat; the room that it was in.
+    fn stand_up(&mut self, slot: usize) -> Option<usize> {
+        let (seat, ..) = self.slots[slot].as_mut().and_then(Endpoint::seat)?;
+        let number = seat.room;
+        let room = self.rooms.get_mut(number).and_then(Option::as_mut)?;
+        room.members.retain(|member| *member != slot);
+        Some(number)
+    }
+
+    fn close_if_empty(&mut self, number: Option<usize>) {
+        let Some(place) = number.and_then(|number| self.rooms.get_mut(number)) else { return };
+        if let Some(mut room) = place.take_if(|room| room.members.is_empty()) {
+            room.end_tape(&mut self.tapes);
         }
     }
 
     /// How many legs are in rooms.
     pub fn member_count(&self) -> usize {
         self.rooms.iter().flatten().map(|room| room.members.len()).sum()
+    }
+
+    /// Rooms that are recorded now, and blocks of sound that were lost since the start because who keeps them was too slow.
+    pub fn tape_counts(&self) -> [u64; 2] {
+        let recorded = self.rooms.iter().flatten().filter(|room| room.is_recorded()).count();
+        [recorded as u64, self.tapes.lost()]
     }
 
     /// How many legs the node talks with; while there are any, [`Relay::beat`] wants to be called every [`BEAT_MS`].
@@ -206,7 +237,7 @@ impl Relay {
             endpoint.beat(&mut self.events, now);
         }
         for room in self.rooms.iter_mut().flatten() {
-            room.beat(&mut self.slots);
+            room.beat(&mut self.slots, &mut self.tapes);
         }
     }
 

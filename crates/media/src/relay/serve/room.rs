@@ -7,9 +7,12 @@
 //! Members come and go by commands; a beat allocates nothing, unless the room has changed its rate since the last one.
 
 use offhook_codec::{Dbm0, Leveller, Played, Playout, Resampler, voice::PACKET_MS_MAX};
-use offhook_switch::media::RoomId;
+use offhook_switch::{media::RoomId, tape::Consent};
 
-use super::{BEAT_MS, FRAME};
+use super::{
+    BEAT_MS, FRAME,
+    tape::{Tape, Tapes},
+};
 use crate::{relay::voice::Voice, sounds::SOUND_RATE};
 
 /// Members of one room. A thread can serve some more, and an assembly that large wants a stage and listeners, not a room.
@@ -35,6 +38,8 @@ pub struct Room {
     sum: Vec<i32>,
     /// Who is heard in this beat: level and slot.
     speakers: Vec<(f64, usize)>,
+    /// What those say who have agreed to it.
+    tape: Option<Tape>,
 }
 
 /// A member's place.
@@ -58,6 +63,8 @@ pub struct Seat {
     /// Frames that it is still heard for.
     hangover: u8,
     is_speaking: bool,
+    /// It has agreed to be recorded.
+    is_recorded: bool,
 }
 
 impl Seat {
@@ -75,7 +82,13 @@ impl Seat {
             level: Dbm0::FLOOR.0,
             hangover: 0,
             is_speaking: false,
+            is_recorded: false,
         }
+    }
+
+    /// The same for a member who has agreed to be recorded, or not.
+    pub fn recorded(self, is_recorded: bool) -> Self {
+        Self { is_recorded, ..self }
     }
 
     /// Takes what the member says.
@@ -86,7 +99,8 @@ impl Seat {
     /// Its voice has this rate from now on.
     pub fn follow(&mut self, voice_rate: u32) {
         if self.raw.len() != (voice_rate / 50) as usize {
-            *self = Self::new(self.room, self.talks, self.hears, voice_rate);
+            let is_recorded = self.is_recorded;
+            *self = Self::new(self.room, self.talks, self.hears, voice_rate).recorded(is_recorded);
         }
     }
 
@@ -137,13 +151,37 @@ impl Room {
             rate: NARROW_RATE,
             sum: Vec::with_capacity(FRAME),
             speakers: Vec::with_capacity(SPEAKERS_MAX + 1),
+            tape: None,
+        }
+    }
+
+    /// Has a member recorded who has agreed to it. False: nobody keeps it.
+    pub fn record(&mut self, tapes: &mut Tapes, consent: Consent) -> bool {
+        if self.tape.is_none() {
+            self.tape = tapes.begin(&self.id);
+            // A tape has one rate, that of the best.
+            self.rate = SOUND_RATE;
+        }
+        self.tape.as_ref().is_some_and(|tape| tape.agree(tapes, consent))
+    }
+
+    /// Whether it is recorded.
+    pub const fn is_recorded(&self) -> bool {
+        self.tape.is_some()
+    }
+
+    /// Nobody is left.
+    pub fn end_tape(&mut self, tapes: &mut Tapes) {
+        if let Some(tape) = self.tape.take() {
+            tape.end(tapes);
         }
     }
 
     /// Lets each member hear the others. `member` finds it by its slot.
-    pub fn beat<M: Member>(&mut self, slots: &mut [Option<M>]) {
+    pub fn beat<M: Member>(&mut self, slots: &mut [Option<M>], tapes: &mut Tapes) {
         let samples = (self.rate / 50) as usize;
-        let mut rate = NARROW_RATE;
+        let mut rate = if self.is_recorded() { SOUND_RATE } else { NARROW_RATE };
+        let mut agreed = [0; FRAME];
         self.speakers.clear();
         for &slot in &self.members {
             let Some((seat, voice, is_there)) = slots[slot].as_mut().and_then(M::seat) else { continue };
@@ -162,6 +200,12 @@ impl Room {
             seat.is_speaking = true;
             seat.frame.resize(samples, 0);
             self.sum.iter_mut().zip(&seat.frame).for_each(|(sum, sample)| *sum += i32::from(*sample));
+            if seat.is_recorded {
+                agreed.iter_mut().zip(&seat.frame).for_each(|(sum, sample)| *sum += i32::from(*sample));
+            }
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.write(tapes, agreed[..samples].iter().map(|sum| clipped(*sum)));
         }
         let mut all = [0; FRAME];
         all.iter_mut().zip(&self.sum).for_each(|(sample, sum)| *sample = clipped(*sum));
