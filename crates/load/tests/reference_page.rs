@@ -134,7 +134,12 @@ const ELEMENTS: &[Row] = &[
         "in every element; `[last_*]` in an action is the message that was just received, as the documentation has it (in Debian's SIPp the one before)",
         "<nop><action/></nop>",
     ),
-    row("include", Refused, "put the elements into one file", "<include file=\"x\"/>"),
+    row(
+        "xi:include",
+        Refused,
+        "of SIPp after 3.7; put the elements into one file",
+        "<xi:include href=\"x\"/>",
+    ),
 ];
 
 /// Keywords; the example is what stands in the brackets.
@@ -399,8 +404,9 @@ const FOOT: &str = "
 | cores | better | one worker per core for UDP and for sockets per call. One worker where calls share things: global and user variables, `insert` and `replace`, 3PCC, one TCP connection |
 | rate, `-l`, `-m`, `-users` | better | exact over all workers; calls are due on a fixed schedule, so a slow callee does not slow the asking (coordinated omission) |
 | statistics files | same | `-trace_stat`, `-trace_counts`, `-trace_rtt` (with microseconds), `-trace_shortmsg`, `-trace_msg`, `-trace_err`, `-trace_logs`, `-trace_screen`; WatchdogMajor and WatchdogMinor are 0 |
-| keys and signals | same | `+ - * / p q 1 2 3`, USR1, USR2; INT and TERM end running calls with BYE or CANCEL |
+| keys and signals | same | `+ - * / p q Q s 1` to `4` and `6` to `9`, which all show the one screen of repartitions; USR1, USR2; INT and TERM end running calls with BYE or CANCEL |
 | exit codes | same | 0, 1, 97, 99, 253 (-audiotolerance), 254, 255. As documented, an option or a scenario that cannot be read is 255, where Debian's SIPp says 1; `-h`, `-v` and `-sd` are 0, there 99 |
+| keys `c`, `5` | not supported | there is no command mode, and there are no TDM circuits |
 | target hosts | stricter | public addresses only with `--allow-public` |
 | verdict | ours | `--require`, `--json`, `--junit`, `--html` with charts of rate, calls at once and setup |
 | received media | ours | streams are followed by source: loss, lateness, jitter, level, and a score by the E-model (G.711, G.722, G.729, Opus); `rtp_lost`, `rtp_undecrypted`, `mos.min`, `jitter.max`, `level.min`, `pattern.min` and others for `--require` |

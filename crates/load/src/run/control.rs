@@ -174,6 +174,8 @@ impl<'a> Control<'a> {
             match self.terminal.key(LOOK_EVERY) {
                 Some(Key::Quit) => self.quit(),
                 Some(Key::Interrupt) => self.abort(),
+                Some(Key::Screens) if self.options.traces.screens => self.write_screens(),
+                Some(Key::Screens) => {}
                 Some(Key::Pause) => {
                     self.run.pace.toggle_pause(self.nanos());
                     self.set_stage(stage::RUNNING);
@@ -389,7 +391,9 @@ impl<'a> Control<'a> {
             let situation = self.situation();
             self.terminal.draw(&match self.screen {
                 2 => screen::statistics(scenario, &self.before, &stats, &situation),
-                3 => screen::repartition(scenario, &stats, &situation),
+                // All ranges fit on one screen.
+                3 | 6.. => screen::repartition(scenario, &stats, &situation),
+                4 => screen::variables(scenario, &situation),
                 _ => screen::scenario(scenario, &stats, &situation),
             });
             return;
@@ -414,6 +418,7 @@ impl<'a> Control<'a> {
         screen::scenario(scenario, stats, &situation)
             + &screen::statistics(scenario, &self.before, stats, &situation)
             + &screen::repartition(scenario, stats, &situation)
+            + &screen::variables(scenario, &situation)
     }
 
     fn write_screens(&self) {

@@ -244,7 +244,8 @@ Examples:
 
 const FOOT: &str = "
 Keys: + - change the rate by 1, * / by 10, p pauses, q ends when calls have
-ended (twice: at once), 1 2 3 choose the screen.
+ended (twice, or Q: at once), 1 2 3 4 choose the screen, s writes them to the
+file of -trace_screen.
 Signals: USR1 is q, USR2 writes the screens to their file, INT and TERM end
 calls with BYE or CANCEL, then the run.
 

@@ -34,6 +34,8 @@ pub enum Key {
     Interrupt,
     /// `1` to `9`.
     Screen(u8),
+    /// `s`: write the screens to their file, with `-trace_screen`.
+    Screens,
 }
 
 /// The screen, if standard input and output are terminals.
@@ -89,6 +91,8 @@ impl Terminal {
             event::KeyCode::Char('/') => Some(Key::Faster(-10.0)),
             event::KeyCode::Char('p') => Some(Key::Pause),
             event::KeyCode::Char('q') => Some(Key::Quit),
+            event::KeyCode::Char('Q') => Some(Key::Interrupt),
+            event::KeyCode::Char('s') => Some(Key::Screens),
             event::KeyCode::Char(digit @ '1'..='9') => Some(Key::Screen(digit as u8 - b'0')),
             _ => None,
         }

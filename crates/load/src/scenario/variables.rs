@@ -79,6 +79,11 @@ impl Variables {
         self.numbers.get(name).copied().map(VariableId)
     }
 
+    /// Names and scopes, in the order in which the scenario names them first.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Scope)> {
+        self.rows.iter().map(|row| (row.name.as_str(), row.scope))
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -1,4 +1,4 @@
-//! SIPp's screens as text: scenario, statistics, repartition.
+//! SIPp's screens as text: scenario, statistics, repartition, variables.
 
 use super::{Counter, Durations, Stats, names, report};
 use crate::{
@@ -6,6 +6,7 @@ use crate::{
     scenario::{
         Scenario,
         model::{Step, StepKind},
+        variables::Scope,
     },
 };
 
@@ -198,6 +199,26 @@ pub fn repartition(scenario: &Scenario, stats: &Stats, situation: &Situation) ->
     text + &foot(situation)
 }
 
+/// The fourth screen: which steps have actions, and which variables there are, in whose hands.
+pub fn variables(scenario: &Scenario, situation: &Situation) -> String {
+    let mut text = title("Variable Screen");
+    text += "  Action defined Per Message :\n";
+    for (index, step) in scenario.steps.iter().enumerate().filter(|(_, step)| !step.actions.is_empty()) {
+        let (label, count) = (names::step_label(step), step.actions.len());
+        text += &format!("    Message[{index}] ({label}) : {count} action(s) defined\n");
+    }
+    text += "  Variables :\n";
+    for (name, scope) in scenario.variables.all() {
+        let whose = match scope {
+            Scope::Call => "of each call",
+            Scope::User => "of each user",
+            Scope::Global => "of all calls",
+        };
+        text += &format!("    {name:<30} {whose}\n");
+    }
+    text + &foot(situation)
+}
+
 fn ranges(durations: &Durations) -> String {
     let mut text = String::new();
     let mut lower = 0;
@@ -215,4 +236,22 @@ fn foot(situation: &Situation) -> String {
     let dashes = WIDTH.saturating_sub(situation.foot.len() + 2) / 2;
     let side = "-".repeat(dashes);
     format!("{side} {} {side}\n", situation.foot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::{read::Known, read::read};
+
+    #[test]
+    fn the_fourth_screen_tells_of_actions_and_variables() {
+        let text = "<scenario><Global variables=\"all\"/><nop/><nop><action><assign assign_to=\"all\" value=\"1\"/>\
+                    <add assign_to=\"mine\" variable=\"all\"/></action></nop></scenario>";
+        let (scenario, _) = read(text.as_bytes(), &Known::default()).expect("it is a scenario");
+        let shown = variables(&scenario, &Situation::default());
+        for line in ["    Message[1] (NOP) : 2 action(s) defined\n", " of all calls\n", " of each call\n"] {
+            assert!(shown.contains(line), "{shown}");
+        }
+        assert!(!shown.contains("Message[0]"), "{shown}");
+    }
 }
