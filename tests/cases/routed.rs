@@ -147,3 +147,24 @@ fn the_command_line_tells_the_way_and_goes_back_to_an_earlier_one() {
     assert!(node.command(&["route", "test", "0891234", "--from", "105"]).contains("route germany: holds"));
     assert_eq!(node.command(&["route", "show"]).trim(), ROUTING.trim());
 }
+
+#[test]
+fn a_carrier_that_does_not_answer_options_comes_last_until_it_does() {
+    let there = scenario("options_answered", ALPHA).calls(3);
+    let beta = scenario("callee", BETA);
+    let node = node(there.local().port(), beta.local().port());
+    let probe = "[tenants.default.peers.alpha.probe]\nevery_secs = 1\nfail_after = 1\nrecover_after = 2\n";
+    node.api("POST", "/routing", Some(("application/toml", &format!("{ROUTING}{probe}"))));
+    node.wait_for_metric("offhook_peers_down", 1.0);
+    let told = node.command(&["route", "test", "0891234", "--from", "105"]);
+    assert!(told.contains("peer alpha does not answer: it comes last"), "{told}");
+    let mut beta = beta.listen();
+    calling(&node, "0891234").succeeds();
+    beta.succeeds();
+    assert_eq!(tried(&node.record()), [("beta".to_string(), 200)]);
+    let mut there = there.listen();
+    node.wait_for_metric("offhook_peers_down", 0.0);
+    let told = node.command(&["route", "test", "0891234", "--from", "105"]);
+    assert!(!told.contains("does not answer"), "{told}");
+    there.succeeds();
+}

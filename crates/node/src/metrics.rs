@@ -8,6 +8,7 @@ use offhook_media::{DropReason, Snapshot};
 use offhook_switch::{
     exchange::{Gauges, OverloadGauges, PeerCounters, Resumed},
     fact::Refusal,
+    routing::ProbeCounters,
 };
 
 use crate::{
@@ -115,6 +116,7 @@ pub fn all(control: &Control) -> Vec<Metric> {
     });
     drop(troubles);
     families.extend(peers(&gauges.peers));
+    families.extend(probes(&gauges.probes));
     families.extend(overload(&gauges.overload));
     families.extend(media(&control.media.snapshot()));
     families.push(Metric {
@@ -180,6 +182,27 @@ fn peers(peers: &PeerCounters) -> [Metric; 2] {
             "Calls that went on to the next peer of their route, as one refused or was silent.",
             MetricKind::Counter,
             peers.retried as f64,
+        ),
+    ]
+}
+
+fn probes(probes: &ProbeCounters) -> [Metric; 2] {
+    let sample = |outcome: &str, value: u64| Sample {
+        labels: vec![("outcome", outcome.to_string())],
+        value: value as f64,
+    };
+    [
+        Metric {
+            name: "offhook_peer_probes",
+            help: "Times a peer was asked by OPTIONS whether it is there, by outcome.",
+            kind: MetricKind::Counter,
+            samples: vec![sample("answered", probes.answered), sample("missed", probes.missed)],
+        },
+        Metric::single(
+            "offhook_peers_down",
+            "Peers that do not answer OPTIONS; the log names them.",
+            MetricKind::Gauge,
+            probes.down as f64,
         ),
     ]
 }

@@ -174,13 +174,13 @@ fn outside(query: &Query<'_>, fleet: &mut Fleet<'_>, teller: &mut impl Teller) -
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use offhook_base::Random;
+    use offhook_base::{Instant, Random};
 
     use super::*;
     use crate::{
         directory::{LineId, PasswordHashes, PeerId, Srtp, Tenant},
         peer_calls::PeerCalls,
-        routing::{Silent, Turns},
+        routing::{Probes, Silent, Turns},
         service::ServiceNumbers,
     };
 
@@ -269,7 +269,13 @@ pub(crate) mod tests {
             at: UtcMillis(0),
         };
         let (mut turns, mut random) = (Turns::default(), Random::from_number(1));
-        let mut fleet = Fleet { calls: &PeerCalls::default(), turns: &mut turns, random: &mut random };
+        let mut fleet = Fleet {
+            calls: &PeerCalls::default(),
+            turns: &mut turns,
+            probes: &Probes::default(),
+            now: Instant::default(),
+            random: &mut random,
+        };
         decide(&query, &mut fleet, &mut Silent)
     }
 

@@ -7,7 +7,7 @@ use offhook_switch::{
     directory::{CallPermission, Directory, Line, LineId, Peer, PeerId},
     peer_calls::PeerCalls,
     route::{Caller, NoRoute, Query, Route, decide},
-    routing::{Anything, Fleet, PrefixTable, Routing, RoutingDocument, Turns},
+    routing::{Anything, Fleet, PrefixTable, Probes, Routing, RoutingDocument, Turns},
     settings::Settings,
 };
 
@@ -66,7 +66,13 @@ impl World {
             domain_is_ours: true,
             at: self.at,
         };
-        let mut fleet = Fleet { calls: &self.calls, turns: &mut self.turns, random: &mut self.random };
+        let mut fleet = Fleet {
+            calls: &self.calls,
+            turns: &mut self.turns,
+            probes: &Probes::default(),
+            now: Instant::default(),
+            random: &mut self.random,
+        };
         let mut steps = Vec::new();
         let route = decide(&query, &mut fleet, &mut steps).map(|route| match route {
             Route::Trunks(trunks) => {

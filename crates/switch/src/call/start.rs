@@ -1,9 +1,6 @@
 //! The caller's INVITE becomes a call: ways to the called side are found and ports are opened.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use offhook_base::Moment;
 use offhook_sdp::SessionDescription;
@@ -303,7 +300,7 @@ impl Call {
                 vec![Way {
                     // Escaped anew: no number may smuggle a host of its own into the URI.
                     request_uri: format!("sip:{}@{host}{port}{parameter}", Escaped(number)).into(),
-                    destination: destination(services, hop),
+                    destination: services.destination(hop),
                     route: Vec::new(),
                     end: WayEnd::Peer(Arc::clone(peer)),
                 }]
@@ -572,10 +569,4 @@ fn srtp_of(who: &Caller) -> Srtp {
 /// Whether a party's Allow header names UPDATE (RFC 3311 §4).
 pub(super) fn allows_update(headers: &Headers) -> bool {
     headers.allow().any(|method| method == "UPDATE")
-}
-
-fn destination(services: &Services, hop: &Hop) -> Destination {
-    let port = services.settings.listener(hop.listener).map_or(0, |listener| listener.bound.port());
-    let local = SocketAddr::new(hop.local, port);
-    Destination::Address { listener: hop.listener, transport: hop.transport, local, remote: hop.remote }
 }

@@ -11,6 +11,7 @@ mod incoming;
 mod invites;
 mod overload;
 pub mod owners;
+mod probing;
 mod recover;
 mod registrations;
 mod requests;
@@ -31,7 +32,9 @@ use offhook_sip::{
     transaction::{self, LayerConfig, ServerKey, TransactionLayer},
 };
 
-use self::{calls::Calls, courier::Couriers, owners::Owners, services::Services, sleepers::Sleepers};
+use self::{
+    calls::Calls, courier::Couriers, owners::Owners, probing::Probing, services::Services, sleepers::Sleepers,
+};
 pub use self::{
     event::{Answer, Ask, AskId, Hop, Input, Output},
     overload::OverloadGauges,
@@ -47,7 +50,7 @@ use crate::{
     peer_calls::PeerCalls,
     record::CallRecord,
     registrar::{Registrar, RegistrarConfig},
-    routing::Turns,
+    routing::{ProbeCounters, Probes, Turns},
     settings::Settings,
     summary::{CallSummary, LineSummary, RegistrationSummary},
 };
@@ -79,6 +82,7 @@ pub struct Exchange {
     services: Services,
     calls: Calls,
     couriers: Couriers,
+    probing: Probing,
     edge: Edge,
     /// Whose message is worked on.
     standing: Standing,
@@ -103,6 +107,9 @@ impl Exchange {
         let gate = Gate::new(&secret, NONCE_LIFETIME, NONCES_MAX, &settings.digest, random.fork());
         // One way only: nothing of the secret can be learnt from what passes.
         let mut drawn = Random::from_seed(secret);
+        let mut probes = Probes::default();
+        // There is no time yet: those that are there at the start are asked with the first of it.
+        probes.directory_changed(&directory, &mut drawn, Instant::default());
         Self {
             services: Services {
                 layer: TransactionLayer::new(layer_config, random.fork()),
@@ -111,6 +118,7 @@ impl Exchange {
                 directory,
                 lines: Lines::default(),
                 peer_calls: PeerCalls::default(),
+                probes,
                 turns: Turns::default(),
                 restraint: Restraint::new(random.next_u64()),
                 random,
@@ -127,6 +135,7 @@ impl Exchange {
             },
             calls: Calls::default(),
             couriers: Couriers::default(),
+            probing: Probing::default(),
             edge: Edge::new(&limits, drawn.next_u64()),
             standing: Standing::Stranger,
             gate,
@@ -157,7 +166,9 @@ impl Exchange {
             Input::Answer(answer) => self.answered(answer, now),
             Input::Directory(directory) => {
                 self.services.registrar.directory_changed(&directory, now);
-                self.services.peer_calls.directory_changed(&directory);
+                let Services { peer_calls, probes, random, .. } = &mut self.services;
+                peer_calls.directory_changed(&directory);
+                probes.directory_changed(&directory, random, now.instant);
                 self.services.directory = directory;
             }
             Input::Lists(lists) => self.edge.set_lists(lists),
@@ -210,7 +221,8 @@ impl Exchange {
             transaction::Output::Timeout(at) => at,
             _ => None,
         };
-        [layer, self.calls.next_deadline(), self.services.registrar.next_timeout()]
+        let probes = self.services.probes.next_at();
+        [layer, self.calls.next_deadline(), self.services.registrar.next_timeout(), probes]
             .into_iter()
             .flatten()
             .min()
@@ -221,6 +233,9 @@ impl Exchange {
         self.pump(now);
         while let Some(key) = self.calls.pop_due(&mut self.services, now.instant) {
             self.with_call(key, |call, services| call.handle_timeout(services, now));
+        }
+        if self.services.probes.next_at().is_some_and(|at| at <= now.instant) {
+            self.probe_peers(now);
         }
         if self.services.registrar.next_timeout().is_some_and(|at| at <= now.instant) {
             self.services.registrar.handle_timeout(now);
@@ -323,6 +338,7 @@ impl Exchange {
             transaction_counters: *self.services.layer.counters(),
             overload: self.overload_gauges(),
             peers: self.services.peer_calls.counters(),
+            probes: self.services.probes.counters(),
             draining: self.draining,
         }
     }
@@ -349,6 +365,8 @@ pub struct Gauges {
     pub overload: OverloadGauges,
     /// Peers without room, and calls that went on to the next.
     pub peers: PeerCounters,
+    /// What came of asking peers whether they are there.
+    pub probes: ProbeCounters,
     /// No new calls are taken.
     pub draining: bool,
 }

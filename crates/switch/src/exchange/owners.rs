@@ -168,6 +168,12 @@ impl Owners {
         id
     }
 
+    /// A number for a question that no call asks.
+    pub fn new_ask_of_nobody(&mut self) -> AskId {
+        self.last_ask += 1;
+        AskId(self.last_ask)
+    }
+
     /// Who asked, once.
     pub fn answered(&mut self, id: AskId) -> Option<CallKey> {
         self.asks.remove(&id)

@@ -16,7 +16,10 @@ use crate::media::MediaEvent;
 impl Exchange {
     pub(super) fn response(&mut self, key: ClientKey, response: &Response, now: Moment) {
         let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else {
-            self.couriers.answered(&mut self.services, key, response.status(), Some(response), now);
+            let status = response.status();
+            if !self.couriers.answered(&mut self.services, key, status, Some(response), now) {
+                self.probe_answered(key, Some(status), now);
+            }
             return;
         };
         self.with_call(call, |call, services| {
@@ -37,7 +40,9 @@ impl Exchange {
     pub(super) fn no_answer(&mut self, key: TransactionKey, status: StatusCode, now: Moment) {
         let TransactionKey::Client(key) = key else { return };
         let Some(ClientOwner { call, leg, purpose }) = self.services.owners.client(key) else {
-            self.couriers.answered(&mut self.services, key, status, None, now);
+            if !self.couriers.answered(&mut self.services, key, status, None, now) {
+                self.probe_answered(key, None, now);
+            }
             return;
         };
         self.with_call(call, |call, services| call.handle_silence(services, leg, purpose, key, status, now));
@@ -94,6 +99,8 @@ impl Exchange {
         let (Answer::Located { id, .. } | Answer::Woken { id, .. }) = &answer;
         if let Some(call) = self.services.owners.answered(*id) {
             self.with_call(call, |call, services| call.handle_answer(services, answer, now));
+        } else if let Answer::Located { id, hops } = answer {
+            self.probe_located(id, &hops, now);
         }
     }
 }

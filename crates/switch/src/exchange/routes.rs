@@ -53,13 +53,13 @@ impl Exchange {
         (flow, now): (Flow, Moment),
     ) -> Result<Route, NoRoute> {
         let domain_is_ours = self.services.serves(uri, flow.local.ip(), who.tenant());
-        let Services { directory, settings, peer_calls, turns, random, .. } = &mut self.services;
+        let Services { directory, settings, peer_calls, turns, probes, random, .. } = &mut self.services;
         // Only routes ask for the caller's number.
         let routes = directory.routing().of(who.tenant()).is_some();
         let caller =
             if routes { Uri::parse(identity.uri().disclose(Purpose::Signalling)).ok() } else { None };
         let caller_number = caller.as_ref().and_then(Uri::user_unescaped).unwrap_or_default();
-        let mut fleet = Fleet { calls: peer_calls, turns, random };
+        let mut fleet = Fleet { calls: peer_calls, turns, probes, now: now.instant, random };
         let query = Query {
             directory,
             settings,
@@ -77,7 +77,7 @@ impl Exchange {
     /// # Errors
     /// There is no such caller.
     pub fn explain_route(&mut self, question: &RouteQuestion) -> Result<RouteExplained, UnknownCaller> {
-        let Services { directory, settings, peer_calls, turns, random, .. } = &mut self.services;
+        let Services { directory, settings, peer_calls, turns, probes, random, .. } = &mut self.services;
         let caller = match question.from.strip_prefix("peer:") {
             Some(name) => {
                 let mut peers = directory.peers().iter();
@@ -96,7 +96,7 @@ impl Exchange {
             Caller::Peer(peer) => format!("caller: peer {} of tenant {}", peer.name, peer.tenant),
         });
         let mut turns = turns.clone();
-        let mut fleet = Fleet { calls: peer_calls, turns: &mut turns, random };
+        let mut fleet = Fleet { calls: peer_calls, turns: &mut turns, probes, now: self.now.instant, random };
         let query = Query {
             directory,
             settings,

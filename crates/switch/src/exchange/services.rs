@@ -16,7 +16,7 @@ use offhook_sip::{
 };
 
 use super::{
-    event::{Ask, Output},
+    event::{Ask, Hop, Output},
     owners::{ClientOwner, Owners},
     sleepers::Sleepers,
 };
@@ -30,7 +30,7 @@ use crate::{
     peer_calls::PeerCalls,
     record::CallId,
     registrar::Registrar,
-    routing::Turns,
+    routing::{Probes, Turns},
     settings::Settings,
 };
 
@@ -54,6 +54,8 @@ pub struct Services {
     pub lines: Lines,
     /// How many calls each peer has.
     pub peer_calls: PeerCalls,
+    /// Which peers answer.
+    pub probes: Probes,
     /// Whose turn it is in the sets of the routing.
     pub turns: Turns,
     /// What peers have said of their load.
@@ -186,6 +188,13 @@ impl Services {
     /// The host that we are called by there, without a port.
     pub fn own_host(&self, to: &Destination) -> OwnHost {
         OwnHost(self.our_address(to))
+    }
+
+    /// The way to an address that was found.
+    pub fn destination(&self, hop: &Hop) -> Destination {
+        let port = self.settings.listener(hop.listener).map_or(0, |listener| listener.bound.port());
+        let local = SocketAddr::new(hop.local, port);
+        Destination::Address { listener: hop.listener, transport: hop.transport, local, remote: hop.remote }
     }
 
     /// The Via of a request to `to`.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use offhook_base::Random;
+use offhook_base::{Instant, Random};
 use rustc_hash::FxHasher;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
     document::{Member, Order},
     numbers::NumberForm,
     plan::{Hit, Offer, Rule, Target, TenantRouting, TrunkSet},
+    probes::{Probes, Standing},
     turns::Turns,
 };
 use crate::{
@@ -54,6 +55,10 @@ pub struct Fleet<'a> {
     pub calls: &'a PeerCalls,
     /// Whose turn it is.
     pub turns: &'a mut Turns,
+    /// Who answers.
+    pub probes: &'a Probes,
+    /// When.
+    pub now: Instant,
     /// For weights.
     pub random: &'a mut Random,
 }
@@ -126,7 +131,7 @@ pub(crate) fn routed(
         if let Some(line) = chooser.follow(hit) {
             return Some(Found::Line(line));
         }
-        let chosen = chooser.chosen;
+        let chosen = chooser.by_standing();
         if chosen.is_empty() {
             teller.tell(|| format!("route {}: nobody of it can be called; on to the next", rule.name));
             continue;
@@ -181,6 +186,28 @@ impl<T: Teller> Chooser<'_, '_, T> {
             return self.rule.to.iter().find_map(|&target| self.take(target, None));
         }
         offers.iter().find_map(|&Offer { target, price }| self.take(target, Some(price)))
+    }
+
+    /// Who answers comes before who answers again since not long, and that before who does not answer: asking it is still
+    /// better than refusing the call.
+    fn by_standing(self) -> VecDeque<Arc<Peer>> {
+        let (mut up, mut later, mut down) = (VecDeque::new(), Vec::new(), Vec::new());
+        for peer in self.chosen {
+            match self.fleet.probes.standing(&peer, self.fleet.now) {
+                Standing::Down => {
+                    self.teller.tell(|| format!("  peer {} does not answer: it comes last", peer.name));
+                    down.push(peer);
+                }
+                Standing::Recovering(part) if self.fleet.random.below(1000) >= part.into() => {
+                    self.teller.tell(|| format!("  peer {} has just come back: not its turn yet", peer.name));
+                    later.push(peer);
+                }
+                Standing::Recovering(_) | Standing::Up => up.push_back(peer),
+            }
+        }
+        up.extend(later);
+        up.extend(down);
+        up
     }
 
     fn take(&mut self, target: u16, price: Option<u32>) -> Option<Arc<Line>> {

@@ -40,8 +40,46 @@ pub struct PeerRules {
     pub numbers: NumberForm,
     /// New calls a second, both directions; 1..=100,000, default unlimited.
     pub calls_per_second: Option<u32>,
+    /// Whether and how it is asked if it is there.
+    pub probe: Option<ProbeRules>,
     /// New calls at once; 1..=100,000, default as many as a second has.
     pub burst: Option<u32>,
+}
+
+/// How a peer is asked whether it is there, by OPTIONS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProbeRules {
+    /// How often; 1..=3600 s, default 30.
+    pub every_secs: u16,
+    /// After how many questions without answer it is down; 1..=100, default 3.
+    pub fail_after: u16,
+    /// After how many answers it is up again; 1..=100, default 2.
+    pub recover_after: u16,
+    /// How long it then takes until it has all its calls again; 0..=3600 s, default 60.
+    pub slow_start_secs: u16,
+}
+
+impl Default for ProbeRules {
+    fn default() -> Self {
+        Self { every_secs: 30, fail_after: 3, recover_after: 2, slow_start_secs: 60 }
+    }
+}
+
+impl ProbeRules {
+    /// The time from question to question.
+    pub const fn interval(self) -> Duration {
+        Duration::from_secs(self.every_secs as u64)
+    }
+
+    /// Whether its values are allowed.
+    pub(super) fn is_sound(self) -> bool {
+        let times = 1..=100;
+        (1..=3600).contains(&self.every_secs)
+            && times.contains(&self.fail_after)
+            && times.contains(&self.recover_after)
+            && self.slow_start_secs <= 3600
+    }
 }
 
 impl PeerRules {

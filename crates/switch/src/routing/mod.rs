@@ -9,16 +9,18 @@ mod document;
 mod numbers;
 mod plan;
 mod prefixes;
+mod probes;
 mod table;
 mod turns;
 
 pub use self::{
     choose::{Fleet, Silent, Teller, Trunk, Trunks},
     conditions::RetryOn,
-    document::{PeerRules, RoutingDocument},
+    document::{PeerRules, ProbeRules, RoutingDocument},
     numbers::{NumberForm, NumberPlan},
     plan::{Anything, Known, Routing, RoutingFault, TenantRouting},
     prefixes::{Key, PrefixMap},
+    probes::{ProbeCounters, Probes, Standing, Turned},
     table::{BadTable, PrefixTable},
     turns::Turns,
 };

@@ -249,6 +249,11 @@ impl<K: Known> Builder<'_, K> {
                 self.fault(&format!("{place}.{setting}"), "allowed is 1 to 100000");
             }
         }
+        if rules.probe.is_some_and(|probe| !probe.is_sound()) {
+            let what =
+                "every_secs is 1 to 3600, fail_after and recover_after 1 to 100, slow_start_secs 0 to 3600";
+            self.fault(&format!("{place}.probe"), what);
+        }
         self.built.peers.insert(name.into(), rules.clone());
     }
 
