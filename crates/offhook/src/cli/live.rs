@@ -161,7 +161,7 @@ The access is logged, with the reason.")]
     /// Write the sound of one into a WAV file
     #[command(after_help = "\
 Examples:
-  offhook recordings export 01KB2W3XJB0ZD5V8Q4M7N6R1TC meeting.wav --reason 'minutes of the board'
+  offhook recordings export 01KB2W3XJB0ZD5V8Q4M7N6R1TC a.wav --reason minutes
 
 The access is logged, with the reason. The file is not encrypted.")]
     Export {
@@ -176,7 +176,7 @@ The access is logged, with the reason. The file is not encrypted.")]
     /// Delete one, and its key with it
     #[command(after_help = "\
 Examples:
-  offhook recordings delete 01KB2W3XJB0ZD5V8Q4M7N6R1TC --reason 'Anna has withdrawn her consent'
+  offhook recordings delete 01KB2W3XJB0ZD5V8Q4M7N6R1TC --reason withdrawn
 
 The access is logged, with the reason.")]
     Delete {
