@@ -1,6 +1,7 @@
 //! A backup of a directory in use, and the way back: whole or not at all.
 
 mod common;
+mod old_schema;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -11,6 +12,7 @@ use offhook_store::{
     backup::{BackupError, BackupOptions, Restorable, back_up},
 };
 use offhook_switch::{directory::Secret, record::CallId};
+use old_schema::take_back_to_the_first;
 
 fn options(passphrase: Option<&Secret>) -> BackupOptions<'_> {
     BackupOptions { configuration: None, passphrase, program: "offhook 0.1.0", now: NOW }
@@ -152,22 +154,7 @@ async fn a_database_is_kept_as_it_was_before_it_is_migrated() {
     drop(site(folder.path()).await);
     let kept = folder.path().join("site.db.schema-1");
     assert!(!kept.exists(), "a new one has nothing to keep");
-    {
-        use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
-        let options = SqliteConnectOptions::new().filename(folder.path().join("site.db"));
-        let mut connection = options.connect().await.unwrap();
-        for step in [
-            "ALTER TABLE lines DROP COLUMN srtp",
-            "ALTER TABLE peers DROP COLUMN srtp",
-            "DROP TABLE networks",
-            "DROP TABLE routing_versions",
-            "DROP TABLE routing_tables",
-            "PRAGMA user_version = 1",
-        ] {
-            sqlx::query(step).execute(&mut connection).await.unwrap();
-        }
-        connection.close().await.unwrap();
-    }
+    take_back_to_the_first(folder.path()).await;
     assert_eq!(lines_and_secrets(folder.path()).await.0, 1);
     assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -1,6 +1,7 @@
 //! The data directory, its lines, passwords, peers and tokens.
 
 mod common;
+mod old_schema;
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -10,6 +11,7 @@ use offhook_store::{
     PeerSpec, Role, Store, TenantSpec, TokenError, UserSpec, hash_password,
 };
 use offhook_switch::directory::{CallPermission, Line, Secret, Srtp};
+use old_schema::take_back_to_the_first;
 
 #[tokio::test]
 async fn a_new_directory_is_private_and_is_opened_by_one_node_only() {
@@ -59,17 +61,7 @@ async fn srtp_is_kept_for_lines_and_peers_and_is_auto_in_a_database_that_knows_n
     store.close().await;
     drop(store);
 
-    let file = format!("sqlite://{}", folder.path().join("site.db").display());
-    let mut old = <sqlx::SqliteConnection as sqlx::Connection>::connect(&file).await.unwrap();
-    for step in [
-        "ALTER TABLE lines DROP COLUMN srtp",
-        "ALTER TABLE peers DROP COLUMN srtp",
-        "DROP TABLE networks",
-        "PRAGMA user_version = 1",
-    ] {
-        sqlx::query(step).execute(&mut old).await.unwrap();
-    }
-    drop(old);
+    take_back_to_the_first(folder.path()).await;
     assert_eq!(read(&Store::open(folder.path()).await.unwrap()).await, (Srtp::Auto, Srtp::Auto));
 }
 

@@ -133,6 +133,16 @@ async fn what_is_deleted_or_too_old_is_gone() {
 }
 
 #[tokio::test]
+async fn what_can_be_read_no_more_is_not_kept_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recordings, recording) = record(folder.path(), [begun(), heard(&sound(100))]).await;
+    fs::write(file(folder.path()), b"spoilt").unwrap();
+    assert_eq!(recordings.expire(recording.started).unwrap(), 0);
+    assert_eq!(recordings.expire(UtcMillis(recording.started.0 + 1)).unwrap(), 1);
+    assert_eq!(fs::read_dir(folder.path().join("recordings")).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_disk_that_takes_nothing_stops_recordings_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).await.unwrap();

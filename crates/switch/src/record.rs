@@ -12,6 +12,9 @@ pub struct CallId([u8; 26]);
 /// Crockford's alphabet, whose order is that of ASCII.
 const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+/// Letters of an id that are its time; what follows is random.
+const TIME_LETTERS: usize = 10;
+
 impl CallId {
     /// An id that sorts by `started` and is unique by its 80 random bits.
     pub fn new(started: UtcMillis, random: &mut offhook_base::Random) -> Self {
@@ -29,6 +32,12 @@ impl CallId {
     /// The letters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The time that it was made with.
+    pub fn started(&self) -> UtcMillis {
+        let value = |letter: &u8| LETTERS.iter().position(|known| known == letter).unwrap_or(0) as i64;
+        UtcMillis(self.0[..TIME_LETTERS].iter().fold(0, |millis, letter| millis << 5 | value(letter)))
     }
 }
 
