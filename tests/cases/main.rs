@@ -14,6 +14,7 @@ mod load_links;
 mod looked_at;
 mod outage;
 mod routed;
+mod ruled;
 mod scanned;
 mod services;
 mod sipp_calls;

@@ -25,6 +25,7 @@ mod recordings;
 mod records;
 mod resource;
 mod routing;
+mod rules;
 mod server;
 mod site;
 mod streams;

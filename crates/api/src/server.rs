@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     Api, Problem, SIP_WEBSOCKET_PATH, apply, auth, calls, edge, ends::Ends, health, metrics, recordings,
-    records, routing, site, streams, tokens, websocket,
+    records, routing, rules, site, streams, tokens, websocket,
 };
 
 #[derive(OpenApi)]
@@ -67,6 +67,7 @@ fn quick_routes() -> OpenApiRouter<Api> {
         .routes(routes!(edge::pardon))
         .routes(routes!(edge::list_networks, edge::add_network, edge::remove_network))
         .routes(routes!(edge::import_networks))
+        .routes(routes!(rules::test))
         .routes(routes!(routing::read, routing::set))
         .routes(routes!(routing::list_versions))
         .routes(routes!(routing::read_version))

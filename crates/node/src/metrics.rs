@@ -165,7 +165,7 @@ fn refused(facts: &FactCounters, edge: &offhook_edge::Counters) -> Vec<Sample> {
         .collect()
 }
 
-fn peers(peers: &PeerCounters) -> [Metric; 2] {
+fn peers(peers: &PeerCounters) -> [Metric; 4] {
     let sample = |reason: &str, value: u64| Sample {
         labels: vec![("reason", reason.to_string())],
         value: value as f64,
@@ -182,6 +182,18 @@ fn peers(peers: &PeerCounters) -> [Metric; 2] {
             "Calls that went on to the next peer of their route, as one refused or was silent.",
             MetricKind::Counter,
             peers.retried as f64,
+        ),
+        Metric::single(
+            "offhook_peer_rules_applied",
+            "INVITEs on which the rules of their peer worked.",
+            MetricKind::Counter,
+            peers.ruled as f64,
+        ),
+        Metric::single(
+            "offhook_peer_rules_too_long",
+            "INVITEs that were refused, as the rules of their peer made them too long.",
+            MetricKind::Counter,
+            peers.unwritable as f64,
         ),
     ]
 }

@@ -34,7 +34,9 @@ const HEADERS: &str = "User-Agent: MarkedPhone/1.0\r\nServer: MarkedPhone/1.0\r\
     Path: <sip:10.77.77.1;lr>\r\nService-Route: <sip:10.77.77.1;lr>\r\nP-Charging-Vector: icid-value=markcall;orig-ioi=inside.example\r\n\
     P-Charging-Function-Addresses: ccf=10.77.77.5\r\nP-Visited-Network-ID: \"inside.example\"\r\n\
     Via: SIP/2.0/UDP 10.77.77.1;branch=z9hG4bKmarkbranch0\r\nX-Inside: 10.77.77.3\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\
-    Timestamp: 54\r\nReferred-By: <sip:anna@inside.example>\r\nTarget-Dialog: markcall;local-tag=marktag;remote-tag=x\r\n";
+    Timestamp: 54\r\nReferred-By: <sip:anna@inside.example>\r\nTarget-Dialog: markcall;local-tag=marktag;remote-tag=x\r\n\
+    Diversion: <sip:7703@inside.example:5070>;reason=no-answer, \"Anna\" <sip:7704@10.77.77.9>;reason=user-busy\r\n\
+    History-Info: <sip:7703@inside.example>;index=1, <sip:7704@10.77.77.9?Reason=SIP%3Bcause%3D302>;index=1.1\r\n";
 
 /// A description that tells of the inside wherever one can.
 fn sdp(port: u16) -> String {
@@ -227,6 +229,14 @@ fn call_outside(stage: &mut Stage, from: &str, caller: &str, uri: &str, credenti
     stage.answer(CARRIER, &bye, "200 OK", "", "");
 }
 
+/// The Diversion of a new call.
+fn diversion(message: &Message) -> Option<String> {
+    let Message::Request(request) = message else { return None };
+    let is_new =
+        *request.method() == Method::Invite && request.headers().to().is_ok_and(|to| to.tag().is_none());
+    request.headers().first(&HeaderName::Diversion).filter(|_| is_new).map(String::from)
+}
+
 #[test]
 fn nothing_of_a_line_or_a_switch_inside_shows_in_calls_to_the_outside() {
     let mut stage = Stage::new();
@@ -236,6 +246,15 @@ fn nothing_of_a_line_or_a_switch_inside_shows_in_calls_to_the_outside() {
     stage.ask(DEVICE, "INVITE", uri, [caller, &format!("<{uri}>")], 1, "", &sdp(4000));
     let credentials = stage.credentials(&Method::Invite, uri);
     call_outside(&mut stage, DEVICE, caller, uri, &credentials, 2);
+    // What a switch tells of the call's way stays, at our host; a line's word for it stays inside.
+    let told: Vec<String> = stage.sent_to(CARRIER).iter().filter_map(diversion).collect();
+    assert!(!told.is_empty());
+    for value in told {
+        assert!(
+            value.starts_with("<sip:7703@") && value.contains(";reason=no-answer, \"Anna\" <sip:7704@"),
+            "{value}"
+        );
+    }
     // Given up before it was answered.
     stage.ask(
         SWITCH,

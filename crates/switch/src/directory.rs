@@ -10,7 +10,10 @@ use offhook_edge::{Prefix, PrefixMap};
 use offhook_sip::transport::Transport;
 use serde::{Deserialize, Serialize};
 
-use crate::routing::{PeerRules, Routing};
+use crate::{
+    routing::{PeerRules, Routing},
+    rules::HeaderRules,
+};
 
 /// A line's number in the store; never used again for another line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -370,6 +373,11 @@ impl Directory {
     /// What the routing says of `peer`.
     pub fn rules_of(&self, peer: &Peer) -> Option<&PeerRules> {
         self.routing.of(&peer.tenant)?.rules_of(&peer.name)
+    }
+
+    /// What is done to headers of calls to and from `peer`, if anything.
+    pub fn header_rules_of(&self, peer: &Peer) -> Option<&HeaderRules> {
+        self.routing.of(&peer.tenant)?.header_rules_of(&peer.name)
     }
 
     /// The tenant of this name.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod border;
 mod call;
 pub mod capabilities;
 pub mod crossing;
@@ -20,6 +21,7 @@ pub mod record;
 pub mod registrar;
 pub mod route;
 pub mod routing;
+pub mod rules;
 pub mod service;
 pub mod settings;
 pub mod summary;

@@ -28,6 +28,10 @@ pub struct PeerCounters {
     pub too_fast: u64,
     /// Calls that were given to the next peer, as one refused or was silent.
     pub retried: u64,
+    /// INVITEs on which rules of their peer worked.
+    pub ruled: u64,
+    /// INVITEs that the rules of their peer made too long; they were refused.
+    pub unwritable: u64,
 }
 
 impl PeerCalls {
@@ -52,6 +56,14 @@ impl PeerCalls {
     /// Counts a call of `peer` that runs already, whatever its limit is now.
     pub fn resume(&mut self, peer: PeerId) {
         *self.running.entry(peer).or_default() += 1;
+    }
+
+    /// Counts an INVITE on which rules worked, and whether it became one that can be sent.
+    pub const fn note_ruled(&mut self, is_writable: bool) {
+        self.counters.ruled += 1;
+        if !is_writable {
+            self.counters.unwritable += 1;
+        }
     }
 
     /// A call that was counted is over.

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 /// What to do at the edge.
 #[derive(Debug, Subcommand)]
 pub enum EdgeCommand {
     /// Watch who sends most, what is refused and who is banned
     Top(TopArgs),
+    /// Tell what becomes of a message on its way to or from a peer, and why
+    Test(TestArgs),
     /// Tell what becomes of messages from an address, and why
     #[command(
         after_help = "Examples:\n  offhook edge check 203.0.113.7\n  offhook edge check 2001:db8::7 --json"
@@ -76,6 +78,47 @@ pub struct TopArgs {
     /// Print JSON and end
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which message, and whose rules.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  offhook edge test invite.sip --peer carrier
+  offhook edge test invite.sip --peer carrier --from-peer
+  offhook edge test invite.sip --peer carrier --direction in
+  offhook edge test invite.sip --peer carrier --json | jq -r .message
+
+The file has an INVITE as `offhook trace` shows it. Nothing is sent. What the
+node writes anew is shown as it stands in the file. Rules are set with
+`offhook route set`, under the peer's name.")]
+pub struct TestArgs {
+    /// A file with a SIP request
+    pub file: PathBuf,
+    /// The peer
+    #[arg(long, value_name = "NAME")]
+    pub peer: String,
+    /// Its tenant
+    #[arg(long, default_value = "default")]
+    pub tenant: String,
+    /// Whether the message goes out to the peer or comes in from it
+    #[arg(long, value_enum, default_value = "out")]
+    pub direction: WayArg,
+    /// What goes out comes from another peer, not from a line
+    #[arg(long)]
+    pub from_peer: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which way a message goes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum WayArg {
+    /// From the peer
+    In,
+    /// To the peer
+    Out,
 }
 
 /// Which networks.

@@ -12,7 +12,7 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Parser, Subcommand};
 
 pub use backup::{BackupArgs, RestoreArgs};
-pub use edge::{EdgeCommand, ListArgs, TopArgs};
+pub use edge::{EdgeCommand, ListArgs, TestArgs as EdgeTestArgs, TopArgs, WayArg};
 pub use live::{CallsArgs, RecordingsCommand, RecordsArgs, RegistrationsArgs, TraceArgs};
 pub use node::{ConfigCommand, ServeArgs, TokenCommand};
 pub use route::{RouteCommand, SetArgs as RouteSetArgs, TableCommand, TestArgs as RouteTestArgs};

@@ -14,7 +14,7 @@ use super::{
     site::segment,
 };
 use crate::{
-    cli::{EdgeCommand, ListArgs, TopArgs},
+    cli::{EdgeCommand, EdgeTestArgs, ListArgs, TopArgs, WayArg},
     client::Client,
     failure::{Failure, why},
     output::{self, Column, Fit},
@@ -34,6 +34,7 @@ const SOURCES_SHOWN: usize = 15;
 pub async fn run(client: &Client, command: EdgeCommand) -> Result<(), Failure> {
     match command {
         EdgeCommand::Top(args) => top(client, &args).await,
+        EdgeCommand::Test(args) => test(client, &args).await,
         EdgeCommand::Check { address, json } => check(client, &address, json).await,
         EdgeCommand::Ban { address, seconds } => {
             let body = json!({ "address": address, "seconds": seconds });
@@ -135,6 +136,36 @@ async fn check(client: &Client, address: &str, json: bool) -> Result<(), Failure
     }
     if let Some(peer) = look["peer"].as_str() {
         output::line(&format!("  peer: {peer}"))?;
+    }
+    Ok(())
+}
+
+async fn test(client: &Client, args: &EdgeTestArgs) -> Result<(), Failure> {
+    let text = fs::read_to_string(&args.file).map_err(|error| {
+        let what = format!("cannot read {}: {}", args.file.display(), why(&error));
+        Failure::new(what, "name a text file with a SIP request")
+    })?;
+    let direction = match args.direction {
+        WayArg::In => "in",
+        WayArg::Out => "out",
+    };
+    let query = [
+        ("peer", args.peer.clone()),
+        ("tenant", args.tenant.clone()),
+        ("direction", direction.into()),
+        ("sender", if args.from_peer { "peer" } else { "line" }.into()),
+    ];
+    let tried: Value = client.send_text("/edge/test", &query, text).await?;
+    if args.json {
+        return output::json(&tried);
+    }
+    for step in tried["steps"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        output::line(&output::clean(step))?;
+    }
+    let message = tried["message"].as_str().unwrap_or_default();
+    output::line("")?;
+    for line in message.lines() {
+        output::line(&output::clean(line))?;
     }
     Ok(())
 }

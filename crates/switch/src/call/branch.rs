@@ -19,8 +19,8 @@ use super::{
     transcode,
 };
 use crate::{
+    border::Border,
     capabilities::{ALLOW, SUPPORTED},
-    crossing::{Party, crossing_headers},
     exchange::{
         owners::{ClientOwner, ClientUse, LegIndex},
         services::Services,
@@ -53,10 +53,7 @@ impl Call {
         let via = services.via(&leg.destination, transaction).listening(is_peer);
         let contact = services.contact(&leg.destination, None);
         let headers = request.headers();
-        // What one peer calls its hosts is not for another one.
-        let between_peers = (from, to) == (Party::Peer, Party::Peer);
-        let host = between_peers.then(|| services.own_host(&leg.destination));
-        let shown_at = host.as_ref().map(|host| host as &dyn HeaderValue);
+        let border = Border::new(from, to, || services.own_host(&leg.destination));
         let mut writer =
             MessageWriter::request(&mut services.buffer, &Method::Invite, &branch.way.request_uri);
         writer.header(&HeaderName::Via, via);
@@ -65,7 +62,7 @@ impl Call {
             writer.header(&HeaderName::Route, route);
         }
         writer.header_with(&HeaderName::From, |line| {
-            self.identity.shown().at(shown_at).write(line);
+            self.identity.shown().at(border.shown_at()).write(line);
             line.text(";tag=").text(leg.tag.as_str());
         });
         writer.header_with(&HeaderName::To, |line| {
@@ -85,19 +82,20 @@ impl Call {
         writer.header(&HeaderName::UserAgent, &services.settings.product);
         if is_peer {
             // A peer is within the trust domain of RFC 3325: it may know even a hidden caller.
-            writer.header(&HeaderName::PAssertedIdentity, self.identity.asserted().at(shown_at));
+            writer.header(&HeaderName::PAssertedIdentity, self.identity.asserted().at(border.shown_at()));
         }
         if let Some((proxy, credentials)) = &branch.credentials {
             let name = if *proxy { HeaderName::ProxyAuthorization } else { HeaderName::Authorization };
             writer.header(&name, credentials);
         }
-        for name in crossing_headers(from, to) {
-            writer.copy_from(headers, &name);
-        }
+        border.copy(headers, &mut writer);
         if let Some(description) = &description {
             writer.body(body::SDP, description);
         }
         let bytes = writer.finish();
+        let Ok(bytes) = services.as_ruled_for(branch.way.peer(), bytes) else {
+            return self.branch_refused(services, index, StatusCode::MESSAGE_TOO_LARGE, now);
+        };
         if let Some(stream) = services.stream_for_large(&bytes, &leg.destination)
             && !branch.keeps_udp
         {

@@ -19,8 +19,8 @@ use super::{
     modify::Modify,
 };
 use crate::{
+    border::Border,
     capabilities::{ALLOW, SUPPORTED},
-    crossing::crossing_headers,
     exchange::{
         owners::{DialogEnd, LegIndex, LocalTag},
         services::Services,
@@ -67,6 +67,7 @@ impl Call {
         // A description decides something only in a reliable response; a bare 180 does not deserve a PRACK.
         let reliable = requires || (description.is_some() && request.headers().supports("100rel"));
         let contact = services.contact(&caller.destination, Some(&self.callee_user));
+        let border = Border::new(from, to, || services.own_host(&caller.destination));
         let mut writer = request.respond(&mut services.buffer, response.status(), Some(facing.tag.as_str()));
         writer.header(&HeaderName::Contact, contact);
         writer.header(&HeaderName::Allow, ALLOW);
@@ -75,9 +76,7 @@ impl Call {
             writer.header(&HeaderName::Require, "100rel");
             writer.header(&HeaderName::RSeq, facing.reliable.next_rseq());
         }
-        for name in crossing_headers(from, to) {
-            writer.copy_from(response.headers(), &name);
-        }
+        border.copy(response.headers(), &mut writer);
         if let Some(description) = &description {
             writer.body(body::SDP, description);
         }
@@ -217,6 +216,7 @@ impl Call {
         caller.tag = facing.tag;
         services.owners.tag_used(facing.tag, DialogEnd { call: self.key, leg: CALLER, faces_caller: false });
         let contact = services.contact(&caller.destination, Some(&self.callee_user));
+        let border = Border::new(from, to, || services.own_host(&caller.destination));
         let policy = services.settings.session_timers;
         let interval = policy.uas_answer(request.headers()).unwrap_or(UasAnswer::None);
         let mut writer = request.respond(&mut services.buffer, StatusCode::OK, Some(facing.tag.as_str()));
@@ -225,9 +225,7 @@ impl Call {
         writer.header(&HeaderName::Supported, SUPPORTED);
         interval.write(&mut writer);
         writer.header(&HeaderName::Server, &services.settings.product);
-        for name in crossing_headers(from, to) {
-            writer.copy_from(response.headers(), &name);
-        }
+        border.copy(response.headers(), &mut writer);
         if let Some(description) = &description {
             writer.body(body::SDP, description);
         }

@@ -9,7 +9,7 @@ use offhook_sip::{
 
 use super::{CALLER, Call, leg::Pending};
 use crate::{
-    crossing::crossing_headers,
+    border::Border,
     exchange::{
         owners::{ClientUse, LegIndex},
         services::Services,
@@ -52,11 +52,10 @@ impl Call {
         let transaction = services.layer.new_branch();
         let via = services.via(&target.destination, transaction);
         let contact = services.contact(&target.destination, None);
+        let border = Border::new(from, to, || services.own_host(&target.destination));
         let mut writer = dialog.request(request.method(), via, &mut services.buffer);
         writer.header(&HeaderName::Contact, contact);
-        for name in crossing_headers(from, to) {
-            writer.copy_from(request.headers(), &name);
-        }
+        border.copy(request.headers(), &mut writer);
         if let Some(content_type) = request.headers().first(&HeaderName::ContentType) {
             writer.body(content_type, request.body());
         }
@@ -85,12 +84,11 @@ impl Call {
             return services.refuse(&from, StatusCode::OK, now);
         }
         let asker = self.other(leg).unwrap_or(CALLER);
-        let (answerer, asker) = (self.party_of(leg), self.party_of(asker));
+        let destination = &self.legs[usize::from(asker)].destination;
+        let border = Border::new(self.party_of(leg), self.party_of(asker), || services.own_host(destination));
         let mut writer = from.request.respond(&mut services.buffer, status, None);
         if let Some(response) = response {
-            for name in crossing_headers(answerer, asker) {
-                writer.copy_from(response.headers(), &name);
-            }
+            border.copy(response.headers(), &mut writer);
             if let Some(content_type) = response.headers().first(&HeaderName::ContentType) {
                 writer.body(content_type, response.body());
             }

@@ -14,12 +14,7 @@ use offhook_sip::{
 };
 
 use super::services::Services;
-use crate::{
-    crossing::{Party, crossing_headers},
-    directory::Line,
-    identity::Identity,
-    route::Caller,
-};
+use crate::{border::Border, crossing::Party, directory::Line, identity::Identity, route::Caller};
 
 /// Messages on their way at once. Each holds its text; more are refused with 503.
 const LETTERS_MAX: usize = 4096;
@@ -97,9 +92,7 @@ impl Couriers {
             writer.header(&HeaderName::To, format_args!("<{to}>"));
             writer.header(&HeaderName::CallId, call_id);
             writer.header(&HeaderName::CSeq, "1 MESSAGE");
-            for name in crossing_headers(sender, Party::Line) {
-                writer.copy_from(headers, &name);
-            }
+            Border::of_line(sender, Party::Line).copy(headers, &mut writer);
             if let Some(content_type) = headers.first(&HeaderName::ContentType) {
                 writer.body(content_type, request.body());
             }
@@ -142,10 +135,8 @@ impl Couriers {
         if status.is_success() {
             let OnTheWay { key, request, sender, .. } = letter;
             let mut writer = request.respond(&mut services.buffer, status, None);
-            for name in crossing_headers(Party::Line, *sender) {
-                if let Some(response) = response {
-                    writer.copy_from(response.headers(), &name);
-                }
+            if let Some(response) = response {
+                Border::of_line(Party::Line, *sender).copy(response.headers(), &mut writer);
             }
             let (key, bytes) = (*key, writer.finish());
             services.respond(key, bytes, now);

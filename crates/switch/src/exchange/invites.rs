@@ -11,7 +11,7 @@ use offhook_sip::{
     uri::Uri,
 };
 
-use super::{Exchange, courier::Letter, requests::Incoming, services::Services};
+use super::{Exchange, courier::Letter, requests::Incoming, ruled::Ruled, services::Services};
 use crate::{
     call::{
         Call, Start,
@@ -121,13 +121,19 @@ impl Exchange {
         offer: Option<offhook_sdp::SessionDescription>,
         now: Moment,
     ) {
-        let Incoming { key: invite, request, flow } = incoming;
-        let Ok(uri) = request.parsed_uri() else {
-            return self.answer(&Incoming { key: invite, request, flow }, StatusCode::BAD_REQUEST, &[], now);
+        let (ruled, incoming) = match self.as_ruled(&who, &incoming.request, now) {
+            Ok(Some(Ruled { read, kept })) => (Some(read), Incoming { request: kept, ..incoming }),
+            Ok(None) => (None, incoming),
+            Err(_) => return self.answer(&incoming, StatusCode::MESSAGE_TOO_LARGE, &[], now),
         };
+        let read = ruled.as_ref().unwrap_or(&incoming.request);
+        let Ok(uri) = read.parsed_uri() else {
+            return self.answer(&incoming, StatusCode::BAD_REQUEST, &[], now);
+        };
+        let flow = incoming.flow;
         let mut callee_user: Box<str> = uri.user_unescaped().unwrap_or_default().into();
         let device = self.device(&uri, &who, &mut callee_user, now);
-        let identity = self.services.identity(&who, request.headers(), flow);
+        let identity = self.services.identity(&who, read.headers(), flow);
         let route = self.route(&who, &identity, &uri, &callee_user, (flow, now));
         if matches!(route, Err(NoRoute::ForeignDomain | NoRoute::NotPermitted)) {
             self.refused(Refusal::NotPermitted, flow, now);
@@ -138,10 +144,11 @@ impl Exchange {
             None => format!("sip:{host}").into(),
         };
         let call_key = self.calls.reserve();
+        let Incoming { key: invite, request, .. } = incoming;
         let start = Start {
             key: call_key,
             invite,
-            request: request.clone(),
+            request,
             flow,
             who,
             identity,

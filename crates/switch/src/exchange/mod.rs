@@ -18,6 +18,7 @@ mod requests;
 mod responses;
 mod resume;
 mod routes;
+mod ruled;
 pub mod services;
 mod sleepers;
 mod strangers;

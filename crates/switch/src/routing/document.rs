@@ -6,6 +6,7 @@ use offhook_edge::Rate;
 use serde::Deserialize;
 
 use super::numbers::{NumberForm, NumberPlan};
+use crate::rules::RuleDocument;
 
 /// All tenants' routing.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,6 +45,8 @@ pub struct PeerRules {
     pub probe: Option<ProbeRules>,
     /// New calls at once; 1..=100,000, default as many as a second has.
     pub burst: Option<u32>,
+    /// What is done to headers and URIs of INVITEs to and from it, in this order.
+    pub rules: Vec<RuleDocument>,
 }
 
 /// How a peer is asked whether it is there, by OPTIONS.

@@ -14,6 +14,7 @@ use super::{
     prefixes::{Key, PREFIX_SYMBOLS_MAX, PrefixMap},
     table::PrefixTable,
 };
+use crate::rules::HeaderRules;
 
 /// Routes of one tenant at most: those of one prefix are looked at one after the other.
 pub const ROUTES_MAX: usize = 10_000;
@@ -51,6 +52,8 @@ pub struct TenantRouting {
     pub(super) numbers: Option<NumberPlan>,
     pub(super) utc_offset: i16,
     pub(super) peers: BTreeMap<Box<str>, PeerRules>,
+    /// Of the peers that have any.
+    header_rules: BTreeMap<Box<str>, HeaderRules>,
     pub(super) sets: Vec<TrunkSet>,
     pub(super) routes: Vec<Rule>,
     /// All targets that routes and tables name.
@@ -146,6 +149,11 @@ impl TenantRouting {
     /// What holds for calls of this peer.
     pub fn rules_of(&self, peer: &str) -> Option<&PeerRules> {
         self.peers.get(peer)
+    }
+
+    /// What is done to headers of calls to and from this peer, if anything.
+    pub fn header_rules_of(&self, peer: &str) -> Option<&HeaderRules> {
+        self.header_rules.get(peer)
     }
 
     /// How many prefixes lead anywhere.
@@ -253,6 +261,16 @@ impl<K: Known> Builder<'_, K> {
             let what =
                 "every_secs is 1 to 3600, fail_after and recover_after 1 to 100, slow_start_secs 0 to 3600";
             self.fault(&format!("{place}.probe"), what);
+        }
+        if !rules.rules.is_empty() {
+            match HeaderRules::new(&rules.rules, self.built.numbers.as_ref()) {
+                Ok(built) => drop(self.built.header_rules.insert(name.into(), built)),
+                Err(faults) => {
+                    for fault in faults {
+                        self.fault(&format!("{place}.rules{}", fault.place), &fault.what);
+                    }
+                }
+            }
         }
         self.built.peers.insert(name.into(), rules.clone());
     }
