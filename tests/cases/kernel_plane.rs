@@ -46,6 +46,17 @@ impl Stage {
         Ok(Self { node, left, right, _pins: pins })
     }
 
+    /// Waits until the kernel has carried half a second of sound both ways. A packet that was on its way through user space when
+    /// the kernel began takes the stream back once; that is over then.
+    fn wait_until_carried(&self) {
+        let carried = || self.node.metric("offhook_media_kernel_packets_total");
+        wait::until("the kernel carries the call", || (self.node.metric(STREAMS) == 1.0).then_some(()));
+        let before = carried();
+        wait::until("half a second of sound in the kernel", || {
+            (carried() >= before + 50.0 && self.node.metric(STREAMS) == 1.0).then_some(())
+        });
+    }
+
     /// A call from left to right with sound both ways, once the kernel carries it: the caller and the callee.
     fn call(&self, talk_ms: u32) -> (SippRun, SippRun) {
         let at = |network: &Network| (network.node(), self.node.sip_port).into();
@@ -57,7 +68,7 @@ impl Stage {
         let callee = callee.listen();
         let calling = scenario("caller_with_sound", &self.left).line("101").with("callee", "102");
         let calling = calling.with("talk_ms", talk_ms).call(at(&self.left));
-        self.node.wait_for_metric(STREAMS, 1.0);
+        self.wait_until_carried();
         (calling, callee)
     }
 }
@@ -95,7 +106,7 @@ fn sound_never_stops(change: impl FnOnce(&mut Stage)) {
     let [left, right] = [&stage.left, &stage.right].map(|network| Ear::open(network, stage.node.directory()));
     let (mut calling, mut callee) = stage.call(TALK_MS);
     change(&mut stage);
-    stage.node.wait_for_metric(STREAMS, 1.0);
+    stage.wait_until_carried();
     calling.succeeds();
     callee.succeeds();
     let record = stage.node.record();

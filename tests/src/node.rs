@@ -337,13 +337,15 @@ level = "debug"
         }
     }
 
-    /// Waits until there is exactly one call and its phase is `phase`.
+    /// Waits until there is exactly one call, its phase is `phase`, and what the node said to get it there is on its way.
     pub fn wait_for_phase(&self, phase: &str) {
         let calls = || self.api("GET", "/calls", None)["items"].as_array().cloned().unwrap_or_default();
         let reached = wait::within(wait::PATIENCE, || {
             matches!(calls().as_slice(), [call] if call["phase"] == phase).then_some(())
         });
         assert!(reached.is_some(), "no call got {phase}: {:?}\n{}", calls(), self.log());
+        // A turn of the signalling worker ends with what it has to send. Who is answered in a later turn knows that it was.
+        calls();
     }
 
     /// The value of a metric without labels.
