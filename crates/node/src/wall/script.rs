@@ -28,9 +28,9 @@ impl Table {
         Self { name: format!("offhook_{}_{pid}", own.replace('-', "_")), ports: ports.join(", ") }
     }
 
-    /// Makes it, empty. It is its maker's alone, and goes with him.
+    /// Makes it, empty: no packet comes into it yet. It is its maker's alone, and goes with him.
     pub(super) fn made(&self) -> String {
-        let Self { name, ports } = self;
+        let name = &self.name;
         let parts = [
             "flags owner".to_owned(),
             "counter dropped { }".to_owned(),
@@ -44,12 +44,23 @@ impl Table {
              ip6 saddr @denied6 counter name dropped drop; \
              ip6 saddr & ffff:ffff:ffff:ffff:: @banned6 counter name dropped drop; }"
                 .to_owned(),
-            format!(
-                "chain to_sip {{ type filter hook prerouting priority raw; policy accept; \
-                 meta l4proto {{ tcp, udp }} th dport {{ {ports} }} jump guard; }}"
-            ),
         ];
         format!("table inet {name} {{ {}; }}", parts.join("; "))
+    }
+
+    /// Has packets to the SIP ports come into it.
+    pub(super) fn hooked(&self) -> String {
+        let Self { name, ports } = self;
+        format!(
+            "add chain inet {name} to_sip {{ type filter hook prerouting priority raw; policy accept; }}; \
+             add rule inet {name} to_sip meta l4proto {{ tcp, udp }} th dport {{ {ports} }} jump guard"
+        )
+    }
+
+    /// Has none come into it any more.
+    pub(super) fn unhooked(&self) -> String {
+        let name = &self.name;
+        format!("flush chain inet {name} to_sip; delete chain inet {name} to_sip")
     }
 
     /// Replaces what is denied; also how many stretches found no room.
@@ -135,8 +146,9 @@ mod tests {
                 "add element inet offhook_var_lib_offhook_17 banned6 { 2001:db8:1:2:: timeout 29s }"
             )
         );
-        assert!(table.made().contains("th dport { 5060, 5061 } jump guard"));
-        for order in [table.made(), text, ban, table.count_question()] {
+        assert!(table.hooked().contains("th dport { 5060, 5061 } jump guard"));
+        assert!(!table.made().contains("filter hook"), "while nobody is kept out, no packet pays for it");
+        for order in [table.made(), table.hooked(), table.unhooked(), text, ban, table.count_question()] {
             assert!(!order.contains('\n'), "an order is one line: {order}");
         }
     }
