@@ -158,6 +158,29 @@ fn copies_of_a_request_are_challenged_with_the_same_tag() {
     assert!(tags.len() == 3 && tags[0] == tags[1] && tags[1] != tags[2], "{tags:?}");
 }
 
+/// The same of refusals that leave nothing behind: of what is wrong, and of what cannot be read.
+#[test]
+fn copies_of_a_bad_request_are_refused_with_the_same_tag() {
+    let (mut world, _) = world_with(WorldConfig::with_lines(1, &[]), true);
+    let text = "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.99;branch=z9hG4bKcopy\r\n\
+                From: <sip:101@example.com>;tag=f\r\nTo: <sip:101@example.com>\r\nCall-ID: copy\r\n\
+                CSeq: 1 INVITE\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
+    let unreadable = text.replace("CSeq: 1 INVITE", "CSeq: one OPTIONS");
+    let other = unreadable.replace("Kcopy", "Kother");
+    for text in [text, text, unreadable.as_str(), unreadable.as_str(), other.as_str()] {
+        world.inject(STRANGER.parse().unwrap(), Bytes::from(text.to_owned()));
+        world.run_secs(2);
+    }
+    let tag = |(_, bytes): &(_, Bytes)| {
+        let answer = std::str::from_utf8(bytes).unwrap();
+        assert!(answer.starts_with("SIP/2.0 400"), "{answer}");
+        answer.lines().find(|line| line.starts_with("To:")).unwrap().to_owned()
+    };
+    let tags: Vec<String> = world.sent_nowhere.iter().map(tag).collect();
+    assert_eq!(tags.len(), 5);
+    assert!(tags[0] == tags[1] && tags[2] == tags[3] && tags[3] != tags[4], "{tags:?}");
+}
+
 /// A stranger sends 5,000 INVITEs in a second, each another call. The guard lets a burst through and no more; phones that
 /// are registered call each other all the while.
 #[test]

@@ -30,15 +30,14 @@ impl Exchange {
             Verdict::Drop(_) => return,
             Verdict::Refuse { reason, status, retry_after } => Some((reason, status, retry_after)),
         };
-        match Message::parse(bytes) {
+        match Message::parse(bytes.clone()) {
             Ok(Message::Request(mut request)) => {
                 request.set_source(flow.remote);
                 if let Some((reason, status, retry_after)) = refused {
                     self.refused(refusal_of(reason), flow, now);
                     let Some(status) = StatusCode::new(status) else { return };
-                    let tag = self.services.random.token::<12>();
-                    let secs = retry_after.as_secs();
-                    return self.refuse_for_now(&request, flow, status, secs, tag.as_str());
+                    let tag = self.stateless_tags.of(&bytes).to_string();
+                    return self.refuse_for_now(&request, flow, status, retry_after.as_secs(), &tag);
                 }
                 if self.standing == Standing::Stranger && !self.is_welcome(&request, flow, now) {
                     return;
@@ -60,7 +59,7 @@ impl Exchange {
                     self.services.layer.receive(Message::Response(response), flow, now.instant);
                 }
             }
-            Err(ParseError::Rejected(rejection)) => self.reject_unparsed(&rejection, flow, now),
+            Err(ParseError::Rejected(rejection)) => self.reject_unparsed(&rejection, &bytes, flow, now),
             Err(ParseError::Dropped(_)) => {
                 self.refused(Refusal::Unparsable, flow, now);
                 let _ = self.hears_nothing(flow, now);
@@ -84,24 +83,23 @@ impl Exchange {
             return;
         }
         let to = response_destination(request, flow);
-        let tag = self.services.random.token::<12>();
+        let tag = self.stateless_tags.of(request.bytes()).to_string();
         let buffer = &mut self.services.buffer;
-        let mut writer =
-            request.respond_because(buffer, rejection.status, rejection.reason(), Some(tag.as_str()));
+        let mut writer = request.respond_because(buffer, rejection.status, rejection.reason(), Some(&tag));
         let bytes = writer.finish();
         self.services.layer.send_stateless(bytes, to);
     }
 
     /// Answers what could be read of a request. Over UDP only to where it came from: its Via cannot be trusted.
-    fn reject_unparsed(&mut self, rejection: &Rejection, flow: Flow, now: Moment) {
+    fn reject_unparsed(&mut self, rejection: &Rejection, octets: &[u8], flow: Flow, now: Moment) {
         self.refused(Refusal::Malformed, flow, now);
         if self.hears_nothing(flow, now) {
             return;
         }
         let Some(mut request) = rejection.request.clone() else { return };
         request.set_source(flow.remote);
-        let tag = self.services.random.token::<12>();
-        let bytes = request.respond(&mut self.services.buffer, rejection, Some(tag.as_str())).finish();
+        let tag = self.stateless_tags.of(octets).to_string();
+        let bytes = request.respond(&mut self.services.buffer, rejection, Some(&tag)).finish();
         self.services.layer.send_stateless(bytes, Destination::Flow(flow));
     }
 

@@ -21,6 +21,7 @@ mod routes;
 mod ruled;
 pub mod services;
 mod sleepers;
+mod stateless;
 mod strangers;
 
 use std::{collections::VecDeque, net::IpAddr, sync::Arc};
@@ -34,7 +35,8 @@ use offhook_sip::{
 };
 
 use self::{
-    calls::Calls, courier::Couriers, owners::Owners, probing::Probing, services::Services, sleepers::Sleepers,
+    calls::Calls, courier::Couriers, owners::Owners, probing::Probing, services::Services,
+    sleepers::Sleepers, stateless::StatelessTags,
 };
 pub use self::{
     event::{Answer, Ask, AskId, Hop, Input, Output},
@@ -85,6 +87,7 @@ pub struct Exchange {
     couriers: Couriers,
     probing: Probing,
     edge: Edge,
+    stateless_tags: StatelessTags,
     /// Whose message is worked on.
     standing: Standing,
     gate: Gate,
@@ -138,6 +141,7 @@ impl Exchange {
             couriers: Couriers::default(),
             probing: Probing::default(),
             edge: Edge::new(&limits, drawn.next_u64()),
+            stateless_tags: StatelessTags::new(&mut drawn),
             standing: Standing::Stranger,
             gate,
             overload: Overload::new(&limits.overload, drawn.next_u64()),

@@ -63,8 +63,7 @@ impl Exchange {
         // Whoever speaks within a call is to try again, not to take it for ended (RFC 3261 §12.2.1.2).
         if worth < Worth::Established {
             let secs = self.overload.retry_after_secs(branch.as_bytes());
-            let tag = self.services.random.token::<12>();
-            let tag = format!("{REFUSAL_TAG}{}", tag.as_str());
+            let tag = format!("{REFUSAL_TAG}{}", self.stateless_tags.of(request.bytes()));
             self.refuse_for_now(request, flow, StatusCode::SERVICE_UNAVAILABLE, secs.into(), &tag);
         }
         true
