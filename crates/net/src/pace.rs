@@ -7,7 +7,7 @@ use offhook_base::Instant;
 /// Turns that found something begin at least so far apart, as network cards space their interrupts. Waking costs as much
 /// as carrying a message: the worker's own sleep, and that of whoever is written to. Under load one wake-up serves all
 /// that came meanwhile; a lone message is served at once. It delays a message by up to so much.
-const SPACING: Duration = Duration::from_millis(2);
+const SPACING: Duration = Duration::from_millis(4);
 
 /// Spaces turns.
 #[derive(Debug, Default)]
