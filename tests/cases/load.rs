@@ -1,10 +1,10 @@
 //! `offhook load` beside SIPp: the same scenario files, every pairing of the two, give the same flow, counts, logs and
 //! exit codes as SIPp with itself.
 
-use std::{fs, path::Path, process::Command, thread};
+use std::{fs, process::Command, thread};
 
 use offhook_e2e::{
-    load::{Outcome, Pair, Player, program, third_party_call},
+    load::{Outcome, Pair, Player, changed, program, third_party_call},
     node::{Node, NodeOptions, binary, password},
     ports,
     process::Running,
@@ -205,18 +205,6 @@ fn sound_that_is_streamed_comes_back_and_is_judged() {
     let lonely = Pair { callee_arguments: &[], ..echoed };
     let outcome = lonely.play(Player::Ours, Player::Sipp, "u1");
     assert_eq!(outcome.codes, (Some(1), Some(0)), "nothing comes back: {outcome:?}");
-}
-
-/// A scenario of the tests with some of its text changed, in `directory`.
-fn changed(directory: &Path, name: &str, as_name: &str, changes: &[(&str, &str)]) -> &'static str {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(format!("{name}.xml"));
-    let text = fs::read_to_string(path).expect("it is there");
-    let text = changes.iter().fold(text, |text, (from, to)| {
-        assert!(text.contains(from), "{name} has no {from}");
-        text.replace(from, to)
-    });
-    fs::write(directory.join(format!("{as_name}.xml")), text).expect("it is written");
-    directory.join(as_name).display().to_string().leak()
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod lasting;
 mod load;
 mod load_forms;
 mod load_links;
+mod load_ports;
 mod looked_at;
 mod outage;
 mod routed;

@@ -290,6 +290,18 @@ pub fn scenario_arguments(name: &str) -> Vec<String> {
     }
 }
 
+/// A scenario of the tests with some of its text changed, in `directory`; as [`Pair`] names it.
+pub fn changed(directory: &Path, name: &str, as_name: &str, changes: &[(&str, &str)]) -> &'static str {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/load").join(format!("{name}.xml"));
+    let text = fs::read_to_string(path).expect("it is there");
+    let text = changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{name} has no {from}");
+        text.replace(from, to)
+    });
+    fs::write(directory.join(format!("{as_name}.xml")), text).expect("it is written");
+    directory.join(as_name).display().to_string().leak()
+}
+
 /// The lines of `-trace_shortmsg`: date, time, seconds, direction, Call-ID, CSeq, start line.
 fn flow(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();

@@ -156,10 +156,15 @@ const KEYWORDS: &[Row] = &[
     row(
         "[media_ip], [media_ip_type], [media_port]",
         Same,
-        "without -mp the next free one from 6000 on, if there is media",
+        "without -mp the next free one from 6000 on, if there is media; one given with -mp that is needed and that somebody has ends the run at once, with 254",
         "media_port+2",
     ),
-    row("[auto_media_port]", Same, "", "auto_media_port"),
+    row(
+        "[auto_media_port]",
+        Better,
+        "four more for each call, as in SIPp; but never past 65535, and if there is media the ports that other programs have are passed over",
+        "auto_media_port",
+    ),
     row(
         "[rtpstream_audio_port], [rtpstream_video_port]",
         Same,

@@ -13,21 +13,24 @@ use crate::{
         Command, Secrets,
         description::{self, Kind},
         mouth::Route,
-        ports::{PORTS_OF_CALL, places},
+        ports::{MediaPorts, Range},
     },
     reach,
     scenario::model::{MediaAction, Recv},
     stats::Counter,
 };
 
-/// The port of the call `number` where nobody keeps account: each has some of its own until the range is used up.
-fn numbered_port(range: (u16, u16), number: u64) -> u16 {
-    let (first, places) = places(range);
-    first + PORTS_OF_CALL * (number.saturating_sub(1) % u64::from(places)) as u16
-}
-
 /// The payload type of keys where no description names one: that of most phones.
 const EVENT_TYPE: u8 = 101;
+
+/// A port of `ports` for the call `number`. Without any nothing is sent from there: it is a number in a description.
+fn port_of(ports: Option<&dyn MediaPorts>, range: Range, number: u64, requests: &mut Vec<Request>) -> u16 {
+    let Some(ports) = ports else { return range.port_of_call(number) };
+    ports.take(number).unwrap_or_else(|why| {
+        requests.push(Request::Fatal(why));
+        0
+    })
+}
 
 impl Core {
     /// A message with a description was sent.
@@ -125,16 +128,26 @@ impl Core {
         if let Some(port) = call.media.as_ref().and_then(|media| media.stream_port) {
             return port;
         }
-        let Some(ports) = &self.ports else {
-            // Nothing is sent from there: it is a number in a description.
-            return numbered_port(context.plan.settings.rtp_ports, call.number);
-        };
-        let port = ports.take(call.number).unwrap_or_else(|why| {
-            self.out.requests.push(Request::Fatal(why));
-            0
-        });
-        let media = call.media.get_or_insert_default();
-        (media.stream_port, media.is_known) = (Some(port), true);
+        let range = Range::of_streams(context.plan.settings.rtp_ports);
+        let port = port_of(self.ports.as_deref(), range, call.number, &mut self.out.requests);
+        if self.ports.is_some() {
+            let media = call.media.get_or_insert_default();
+            (media.stream_port, media.is_known) = (Some(port), true);
+        }
+        port
+    }
+
+    /// What `[auto_media_port]` is for the call.
+    pub(super) fn auto_port(&mut self, context: Context<'_>, call: &mut Call) -> u16 {
+        if let Some(port) = call.media.as_ref().and_then(|media| media.auto_port) {
+            return port;
+        }
+        let range = Range::of_calls(context.plan.settings.media_port);
+        let port = port_of(self.auto_ports.as_deref(), range, call.number, &mut self.out.requests);
+        if self.auto_ports.is_some() {
+            let media = call.media.get_or_insert_default();
+            (media.auto_port, media.is_known) = (Some(port), true);
+        }
         port
     }
 

@@ -13,8 +13,7 @@ use crate::{
     inject::Injection,
     scenario::{
         Fault, Scenario,
-        model::{Action, MediaAction, StepKind},
-        template::Template,
+        model::{Action, StepKind},
     },
 };
 
@@ -258,41 +257,12 @@ impl Script {
             _ => Ok(Bound::default()),
         };
         let texts = scenario.steps.iter().map(|step| text(&step.kind)).collect::<Result<Vec<_>, _>>()?;
-        let mut templates: Vec<&Template> = Vec::new();
-        let mut has_ereg = false;
-        for step in scenario.steps.iter().chain(&scenario.init) {
-            if let StepKind::Send(send) = &step.kind {
-                templates.push(&send.text);
-            }
-            for action in &step.actions {
-                has_ereg |= matches!(action, Action::Ereg(_) | Action::VerifyAuthentication(_));
-                templates.extend(texts_of(action));
-            }
-        }
-        let any = |wanted: fn(&crate::scenario::keyword::Keyword) -> bool| {
-            templates.iter().any(|template| template.any(&wanted))
-        };
-        let keeps_last = has_ereg || any(bind::needs_last);
-        let keeps_peer_tag = any(bind::needs_peer_tag);
-        let has_media = settings.judges_media || scenario.uses_media() || any(bind::is_key);
+        let reads = |action: &Action| matches!(action, Action::Ereg(_) | Action::VerifyAuthentication(_));
+        let mut steps = scenario.steps.iter().chain(&scenario.init);
+        let has_ereg = steps.any(|step| step.actions.iter().any(reads));
+        let keeps_last = has_ereg || scenario.mentions(&bind::needs_last);
+        let keeps_peer_tag = scenario.mentions(&bind::needs_peer_tag);
+        let has_media = settings.judges_media || scenario.uses_media() || scenario.mentions(&bind::is_key);
         Ok(Self { scenario, texts, keeps_last, keeps_peer_tag, has_media })
-    }
-}
-
-fn texts_of(action: &Action) -> Vec<&Template> {
-    match action {
-        Action::Log(text)
-        | Action::Warning(text)
-        | Action::Error(text)
-        | Action::AssignString(_, text)
-        | Action::Execute(text)
-        | Action::Lookup { key: text, .. }
-        | Action::Insert { value: text, .. } => vec![text],
-        Action::Replace { line, value, .. } => vec![line, value],
-        Action::Compare(compare) => vec![&compare.value],
-        Action::Media(MediaAction::Keys(keys)) => vec![keys],
-        Action::SetDestination(to) => vec![&to.host, &to.port, &to.protocol],
-        Action::VerifyAuthentication(proof) => vec![&proof.username, &proof.password],
-        _ => Vec::new(),
     }
 }

@@ -146,8 +146,7 @@ impl Core {
                 into.extend(text.iter().cycle().take(length));
             }
             Keyword::AutoMediaPort(offset) => {
-                let shift = 4 * (call.number.saturating_sub(1) % 2500) as i64;
-                signed(into, i64::from(settings.media_port) + shift + offset);
+                signed(into, i64::from(self.auto_port(context, call)) + offset);
             }
             Keyword::StreamAudioPort(offset) => {
                 signed(into, i64::from(self.stream_port(context, call)) + offset);

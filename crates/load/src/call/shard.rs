@@ -106,6 +106,8 @@ pub(super) struct Core {
     line_sockets: Vec<SocketId>,
     /// Where calls have the ports of their streams from; none if there is no media.
     pub(super) ports: Option<Arc<dyn media::MediaPorts>>,
+    /// The same for `[auto_media_port]`.
+    pub(super) auto_ports: Option<Arc<dyn media::MediaPorts>>,
     /// Calls of ours that are over.
     outgoing_over: u64,
     /// Calls that may begin in all, here and in other shards.
@@ -143,6 +145,7 @@ impl Shard {
             injections: plan.injections.iter().map(crate::inject::Cursor::new).collect(),
             line_sockets: Vec::new(),
             ports: None,
+            auto_ports: None,
             outgoing_over: 0,
             calls_max: None,
             closing: false,
@@ -343,9 +346,9 @@ impl Shard {
         self.core.line_sockets = sockets;
     }
 
-    /// Calls have the ports of their streams from here.
-    pub fn set_media_ports(&mut self, ports: Arc<dyn media::MediaPorts>) {
-        self.core.ports = Some(ports);
+    /// Calls have the ports of their streams from here, and those of `[auto_media_port]`.
+    pub fn set_media_ports(&mut self, ports: Arc<dyn media::MediaPorts>, auto: Arc<dyn media::MediaPorts>) {
+        (self.core.ports, self.core.auto_ports) = (Some(ports), Some(auto));
     }
 
     /// The connection `from` is gone, and its calls go on over `to`.

@@ -78,6 +78,8 @@ pub(super) struct CallMedia {
     pub(super) is_known: bool,
     /// The first of the ports for its streams.
     pub(super) stream_port: Option<u16>,
+    /// That of `[auto_media_port]`.
+    pub(super) auto_port: Option<u16>,
 }
 
 /// What a call waits for.

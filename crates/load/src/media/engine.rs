@@ -46,7 +46,16 @@ const BELL: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Engine {
     threads: Vec<Running>,
-    ports: Arc<Pool>,
+    ports: Ports,
+}
+
+/// Where calls have their ports from.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// `[rtpstream_audio_port]`.
+    pub streams: Arc<Pool>,
+    /// `[auto_media_port]`.
+    pub auto: Arc<Pool>,
 }
 
 #[derive(Debug)]
@@ -76,13 +85,7 @@ impl Engine {
     ///
     /// # Errors
     /// What the operating system says.
-    pub fn start(
-        count: usize,
-        ip: IpAddr,
-        ports: Arc<Pool>,
-        clock: Clock,
-        seed: [u8; 32],
-    ) -> io::Result<Self> {
+    pub fn start(count: usize, ip: IpAddr, ports: Ports, clock: Clock, seed: [u8; 32]) -> io::Result<Self> {
         let mut random = Random::from_seed(seed);
         let mut threads = Vec::new();
         for index in 0..count.max(1) {
@@ -93,7 +96,7 @@ impl Engine {
                 is_over: AtomicBool::new(false),
                 bell: Bell::new()?,
             });
-            let thread = Thread::new(Arc::clone(&shared), ip, Arc::clone(&ports), clock, random.fork())?;
+            let thread = Thread::new(Arc::clone(&shared), ip, ports.clone(), clock, random.fork())?;
             let name = format!("media-{index}");
             let handle = std::thread::Builder::new().name(name).spawn(move || thread.run())?;
             threads.push(Running { shared, handle: Mutex::new(Some(handle)) });
@@ -102,8 +105,8 @@ impl Engine {
     }
 
     /// The ports of calls.
-    pub fn ports(&self) -> Arc<Pool> {
-        Arc::clone(&self.ports)
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Hands over what the call `call` wants.
@@ -115,7 +118,8 @@ impl Engine {
             Command::Listen { port, .. } | Command::Secure { port, .. } => *port,
             Command::Pause(_) | Command::End => {
                 if command == Command::End {
-                    self.ports.release(call);
+                    self.ports.streams.release(call);
+                    self.ports.auto.release(call);
                 }
                 // It is not remembered which threads the call has something with.
                 for Running { shared, .. } in &self.threads {
@@ -208,7 +212,7 @@ struct Talker {
 struct Thread {
     shared: Arc<Shared>,
     ip: IpAddr,
-    pool: Arc<Pool>,
+    pools: Ports,
     clock: Clock,
     random: Random,
     poll: Poll,
@@ -256,20 +260,14 @@ impl Outgoing {
 }
 
 impl Thread {
-    fn new(
-        shared: Arc<Shared>,
-        ip: IpAddr,
-        pool: Arc<Pool>,
-        clock: Clock,
-        random: Random,
-    ) -> io::Result<Self> {
+    fn new(shared: Arc<Shared>, ip: IpAddr, pools: Ports, clock: Clock, random: Random) -> io::Result<Self> {
         let poll = Poll::new()?;
         poll.add(shared.bell.as_raw_fd(), BELL)?;
         let wheel = Wheel::new(clock.instant().as_nanos() / 1_000_000);
         Ok(Self {
             shared,
             ip,
-            pool,
+            pools,
             clock,
             random,
             poll,
@@ -428,7 +426,7 @@ impl Thread {
     }
 
     fn bind(&self, port: u16) -> io::Result<Port> {
-        let socket = match self.pool.claim(port) {
+        let socket = match self.pools.streams.claim(port).or_else(|| self.pools.auto.claim(port)) {
             Some(socket) => {
                 // What came before anybody listened is of nobody.
                 let mut batch = DatagramBatch::new();

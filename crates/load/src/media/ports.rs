@@ -15,10 +15,42 @@ pub(super) const BUFFER_BYTES: usize = 1 << 20;
 /// Ports of a call in a row: audio and video, each with its RTCP.
 pub const PORTS_OF_CALL: u16 = 4;
 
-/// The first port, even, and how many calls fit into the ports from `first` to `last`: at least one.
-pub fn places((first, last): (u16, u16)) -> (u16, u16) {
-    let first = first.checked_next_multiple_of(2).unwrap_or(u16::MAX - 1);
-    (first, (last.saturating_sub(first).saturating_add(1) / PORTS_OF_CALL).max(1))
+/// Places of `[auto_media_port]`: the port goes round after 10,000, as in SIPp.
+const AUTO_PLACES_MAX: u16 = 2500;
+
+/// Ports for calls, [`PORTS_OF_CALL`] each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    first: u16,
+    /// Calls that fit in: at least one.
+    places: u16,
+}
+
+impl Range {
+    /// Those of `[rtpstream_audio_port]`: from an even one on.
+    pub fn of_streams((first, last): (u16, u16)) -> Self {
+        let first = first.checked_next_multiple_of(2).unwrap_or(u16::MAX - 1);
+        Self { first, places: (last.saturating_sub(first).saturating_add(1) / PORTS_OF_CALL).max(1) }
+    }
+
+    /// Those of `[auto_media_port]`: from that of `-mp` on, and where ports end, from there again. SIPp goes on past 65535.
+    pub fn of_calls(first: u16) -> Self {
+        let places = (u16::MAX - first).saturating_add(1) / PORTS_OF_CALL;
+        Self { first, places: places.clamp(1, AUTO_PLACES_MAX) }
+    }
+
+    /// That of the call `number`, if nothing stands in the way.
+    pub fn port_of_call(self, number: u64) -> u16 {
+        self.port(self.place(number))
+    }
+
+    fn place(self, number: u64) -> u16 {
+        (number.saturating_sub(1) % u64::from(self.places)) as u16
+    }
+
+    fn port(self, place: u16) -> u16 {
+        self.first + PORTS_OF_CALL * place
+    }
 }
 
 /// Gives calls their ports.
@@ -31,19 +63,21 @@ pub trait MediaPorts: std::fmt::Debug + Send + Sync {
     fn take(&self, call: u64) -> Result<u16, String>;
 }
 
-/// All ports of a run.
+/// The ports of a run: those that are given away in turn, so that a port rests before it is used again, or those that a call
+/// has by its number.
 #[derive(Debug)]
 pub struct Pool {
     ip: IpAddr,
-    first: u16,
-    /// Calls that fit in.
-    places: u16,
+    range: Range,
+    by_number: bool,
+    /// A port that the run itself has bound, for all calls.
+    own: Option<u16>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Where the next search begins, so that a port rests before it is used again.
+    /// Where the next search begins, if they are given away in turn.
     next: u16,
     /// The place of each call.
     of_call: HashMap<u64, u16>,
@@ -54,10 +88,14 @@ struct State {
 }
 
 impl Pool {
-    /// The ports from `first` to `last` at `ip`.
-    pub fn new(ip: IpAddr, range: (u16, u16)) -> Self {
-        let (first, places) = places(range);
-        Self { ip, first, places, state: Mutex::default() }
+    /// The ports `range` at `ip`, in turn.
+    pub fn in_turn(ip: IpAddr, range: Range) -> Self {
+        Self { ip, range, by_number: false, own: None, state: Mutex::default() }
+    }
+
+    /// Those that calls have by their numbers. `own` is bound already, by the run itself.
+    pub fn by_number(ip: IpAddr, range: Range, own: Option<u16>) -> Self {
+        Self { ip, range, by_number: true, own, state: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -65,15 +103,20 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn port(&self, place: u16) -> u16 {
-        self.first + PORTS_OF_CALL * place
-    }
-
-    fn bind(&self, port: u16) -> io::Result<DatagramSocket> {
+    /// Binds `port`; `None` if the run has it already.
+    fn bind(&self, port: u16) -> io::Result<Option<DatagramSocket>> {
+        if self.own == Some(port) {
+            return Ok(None);
+        }
         let socket = DatagramSocket::bind(SocketAddr::new(self.ip, port), false, BUFFER_BYTES)?;
         // Video is bound when it is sent; here it is only asked for.
         UdpSocket::bind(SocketAddr::new(self.ip, port.saturating_add(2)))?;
-        Ok(socket)
+        Ok(Some(socket))
+    }
+
+    /// What chooses these ports.
+    const fn option(&self) -> &'static str {
+        if self.by_number { "-mp" } else { "-min_rtp_port and -max_rtp_port" }
     }
 
     /// The socket that was bound for a call with this port.
@@ -90,7 +133,7 @@ impl Pool {
             state.users.insert(place, left);
         } else {
             state.users.remove(&place);
-            state.waiting.remove(&self.port(place));
+            state.waiting.remove(&self.range.port(place));
         }
     }
 }
@@ -99,54 +142,66 @@ impl MediaPorts for Pool {
     fn take(&self, call: u64) -> Result<u16, String> {
         let mut state = self.lock();
         let mut taken = None;
-        for _ in 0..self.places {
-            let place = state.next;
-            state.next = (place + 1) % self.places;
+        let mut next = if self.by_number { self.range.place(call) } else { state.next };
+        for _ in 0..self.range.places {
+            let place = next;
+            next = (place + 1) % self.range.places;
+            state.next = next;
             if state.users.contains_key(&place) {
                 taken = taken.or(Some(place));
                 continue;
             }
-            match self.bind(self.port(place)) {
+            let port = self.range.port(place);
+            match self.bind(port) {
                 Ok(socket) => {
-                    state.waiting.insert(self.port(place), socket);
+                    state.waiting.extend(socket.map(|socket| (port, socket)));
                     state.users.insert(place, 1);
                     state.of_call.insert(call, place);
-                    return Ok(self.port(place));
+                    return Ok(port);
                 }
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
                 Err(error) => {
-                    let port = self.port(place);
                     return Err(format!(
-                        "cannot bind media port {port}: {error}\nhint: raise `ulimit -n`, or choose others with -min_rtp_port"
+                        "cannot bind media port {port}: {error}\nhint: raise `ulimit -n`, or choose others with {}",
+                        self.option()
                     ));
                 }
             }
         }
         let Some(place) = taken else {
-            let (first, last) = (self.first, self.port(self.places - 1).saturating_add(PORTS_OF_CALL - 1));
+            let last = self.range.port(self.range.places - 1).saturating_add(PORTS_OF_CALL - 1);
             return Err(format!(
-                "other programs have all media ports from {first} to {last}\nhint: -min_rtp_port and -max_rtp_port"
+                "other programs have all media ports from {} to {last}\nhint: choose others with {}",
+                self.range.first,
+                self.option()
             ));
         };
         *state.users.entry(place).or_default() += 1;
         state.of_call.insert(call, place);
-        Ok(self.port(place))
+        Ok(self.range.port(place))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-    /// Four ports in a row that nobody has, and a pool of them and the four behind them.
+    /// Eight ports in a row that nobody has, no other test of this run either, and a pool of them.
     fn pool() -> (Pool, u16) {
-        let bind = |port| UdpSocket::bind((HERE, port));
-        let first =
-            (20_000..30_000).step_by(8).find(|&first| (first..first + 8).all(|port| bind(port).is_ok()));
-        let first = first.expect("some ports are free");
-        (Pool::new(HERE, (first, first + 7)), first)
+        static NEXT: AtomicU16 = AtomicU16::new(30_000);
+        let is_free = |port| UdpSocket::bind((HERE, port)).is_ok();
+        let first = loop {
+            let first = NEXT.fetch_add(8, Ordering::SeqCst);
+            assert!(first < 32_000, "no ports are free");
+            if (first..first + 8).all(is_free) {
+                break first;
+            }
+        };
+        (Pool::in_turn(HERE, Range::of_streams((first, first + 7))), first)
     }
 
     #[test]
@@ -171,5 +226,32 @@ mod tests {
         pool.release(1);
         pool.release(2);
         assert_eq!(pool.take(4), Ok(first + 4), "the third call has the other one");
+    }
+
+    /// Goal: `[auto_media_port]` is what SIPp documents, four more for each call, and nothing that is no port or somebody
+    /// else's.
+    #[test]
+    fn calls_have_the_port_of_their_number_or_the_next_that_is_free() {
+        let range = Range::of_calls(6000);
+        let ports = [1, 2, 2500, 2501].map(|number| range.port_of_call(number));
+        assert_eq!(ports, [6000, 6004, 15_996, 6000]);
+        let high = Range::of_calls(65_525);
+        assert_eq!([1, 2, 3].map(|number| high.port_of_call(number)), [65_525, 65_529, 65_525]);
+        assert_eq!(Range::of_calls(u16::MAX).port_of_call(9), u16::MAX);
+
+        let (_, first) = pool();
+        let range = Range { first, places: 2 };
+        let pool = Pool::by_number(HERE, range, None);
+        assert_eq!((pool.take(2), pool.take(3)), (Ok(first + 4), Ok(first)));
+        pool.release(3);
+        let other = UdpSocket::bind((HERE, first)).expect("it is free");
+        pool.release(2);
+        assert_eq!(pool.take(1), Ok(first + 4), "another program has the first");
+        assert_eq!(pool.take(3), Ok(first + 4), "and so they share the second");
+        drop(other);
+        // The run echoes at that port, for whoever comes.
+        let _echo = UdpSocket::bind((HERE, first)).expect("it is free");
+        let pool = Pool::by_number(HERE, range, Some(first));
+        assert!(pool.take(1) == Ok(first) && pool.claim(first).is_none());
     }
 }

@@ -10,8 +10,12 @@ use offhook_net::Clock;
 use super::{Refusal, options::Options, verdict};
 use crate::{
     call::Settings,
-    media::{Command, engine::Engine, ports::Pool},
-    scenario::Scenario,
+    media::{
+        Command,
+        engine::{Engine, Ports},
+        ports::{Pool, Range},
+    },
+    scenario::{Scenario, keyword::Keyword},
 };
 
 /// Ports that are tried from the default on when `-mp` is not given.
@@ -28,17 +32,42 @@ pub fn settle(options: &Options, scenarios: &[&Scenario], settings: &mut Setting
     settings.allow_public = options.allow_public;
     let any =
         settings.judges_media || options.rtp_echo || scenarios.iter().any(|scenario| scenario.uses_media());
-    if any && options.media.1.is_none() {
-        let ip = bind_ip(settings.media_ip);
-        let first = settings.media_port;
-        let is_free = |port: u16| {
-            [port, port + VIDEO_OFFSET].iter().all(|&port| UdpSocket::bind(SocketAddr::new(ip, port)).is_ok())
-        };
-        let found = (first..first + PORTS_TRIED).step_by(4).find(|port| is_free(*port));
+    if !any {
+        return Ok(false);
+    }
+    let ip = bind_ip(settings.media_ip);
+    let first = settings.media_port;
+    if options.media.1.is_none() {
+        let found = (first..first + PORTS_TRIED).step_by(4).find(|port| ask(ip, *port).is_ok());
         settings.media_port = found
             .ok_or_else(|| Refusal::bind("no free port for media was found\nhint: give one with -mp"))?;
+    } else if options.rtp_echo || !scenarios.iter().all(|scenario| has_ports_of_calls(scenario)) {
+        // Nothing is begun that would end at the first packet, as in SIPp.
+        ask(ip, first).map_err(|(port, error)| {
+            Refusal::bind(format!(
+                "cannot bind media port {port} at {ip}: {error}\nhint: choose another with -mp, or leave it out"
+            ))
+        })?;
     }
-    Ok(any)
+    Ok(true)
+}
+
+/// Whether the port for audio and the one for video are free, or which one is not and why.
+fn ask(ip: IpAddr, port: u16) -> Result<(), (u16, std::io::Error)> {
+    [port, port.saturating_add(VIDEO_OFFSET)].into_iter().try_for_each(|port| {
+        UdpSocket::bind(SocketAddr::new(ip, port)).map(|_| ()).map_err(|error| (port, error))
+    })
+}
+
+/// Whether each call describes a port of its own, so that the one of `-mp` is not bound for all.
+fn has_ports_of_calls(scenario: &Scenario) -> bool {
+    let is_it = |keyword: &Keyword| {
+        matches!(
+            keyword,
+            Keyword::AutoMediaPort(_) | Keyword::StreamAudioPort(_) | Keyword::StreamVideoPort(_)
+        )
+    };
+    scenario.mentions(&is_it)
 }
 
 /// Loopback is bound as it is; for others packets are taken at all addresses, as SIPp does.
@@ -57,7 +86,11 @@ pub fn start(options: &Options, settings: &Settings, clock: Clock) -> Result<Eng
     getrandom::fill(&mut seed).map_err(|error| Refusal::fatal(format!("no randomness: {error}")))?;
     let count = options.workers.unwrap_or(cores);
     let ip = bind_ip(settings.media_ip);
-    let ports = Arc::new(Pool::new(ip, settings.rtp_ports));
+    let echo = options.rtp_echo.then_some(settings.media_port);
+    let ports = Ports {
+        streams: Arc::new(Pool::in_turn(ip, Range::of_streams(settings.rtp_ports))),
+        auto: Arc::new(Pool::by_number(ip, Range::of_calls(settings.media_port), echo)),
+    };
     let engine = Engine::start(count, ip, ports, clock, seed)
         .map_err(|error| Refusal::fatal(format!("cannot start the media threads: {error}")))?;
     if options.rtp_echo {

@@ -400,7 +400,8 @@ fn assemble(
         let mut shard = Shard::new(Arc::clone(&plan), seed, traces, Arc::clone(&numbers), now);
         shard.set_calls_max(options.calls);
         if let Some(media) = &media {
-            shard.set_media_ports(media.ports());
+            let ports = media.ports().clone();
+            shard.set_media_ports(ports.streams, ports.auto);
         }
         shard.initialise(now);
         if options.transport.per_address && is_caller {

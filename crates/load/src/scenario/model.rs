@@ -6,6 +6,7 @@ use regex::bytes::Regex;
 
 use super::{
     fault::Place,
+    keyword::Keyword,
     pause::Length,
     template::Template,
     variables::{VariableId, Variables},
@@ -63,6 +64,19 @@ impl Scenario {
         self.steps
             .iter()
             .any(|step| matches!(step.kind, StepKind::SendCommand { .. } | StepKind::ReceiveCommand { .. }))
+    }
+
+    /// Whether `wanted` holds for a keyword of a message or an action.
+    pub fn mentions(&self, wanted: &impl Fn(&Keyword) -> bool) -> bool {
+        self.steps.iter().chain(&self.init).any(|step| {
+            let message = match &step.kind {
+                StepKind::Send(send) => Some(&send.text),
+                StepKind::SendCommand { text, .. } => Some(text),
+                _ => None,
+            };
+            let texts = message.into_iter().chain(step.actions.iter().flat_map(Action::texts));
+            texts.into_iter().any(|text| text.any(wanted))
+        })
     }
 
     /// Whether it sends or echoes media.
@@ -317,6 +331,27 @@ pub enum Action {
     Internal(InternalCommand),
     /// `<exec play_pcap_audio>` and all others that are about media.
     Media(MediaAction),
+}
+
+impl Action {
+    /// The texts with keywords in it.
+    fn texts(&self) -> Vec<&Template> {
+        match self {
+            Self::Log(text)
+            | Self::Warning(text)
+            | Self::Error(text)
+            | Self::AssignString(_, text)
+            | Self::Execute(text)
+            | Self::Lookup { key: text, .. }
+            | Self::Insert { value: text, .. } => vec![text],
+            Self::Replace { line, value, .. } => vec![line, value],
+            Self::Compare(compare) => vec![&compare.value],
+            Self::Media(MediaAction::Keys(keys)) => vec![keys],
+            Self::SetDestination(to) => vec![&to.host, &to.port, &to.protocol],
+            Self::VerifyAuthentication(proof) => vec![&proof.username, &proof.password],
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What is done with media.
