@@ -313,14 +313,14 @@ pub(crate) fn event(fact: &Fact, sight: Sight) -> (&'static str, Value) {
             }),
         ),
         What::LineChanged { line, state } => ("line_changed", json!({ "line": line, "state": state })),
-        What::Bound(binding) => (
+        What::Bound(binding) | What::Refreshed(binding) => (
             "bound",
-            // The stored form is plain data: who may not see it in clear sees the line's number and the transport.
+            // Who may not see it in clear sees the line's number and the transport.
             json!({
-                "line": binding.line,
-                "contact": if sight == Sight::Clear { &*binding.contact } else { "***" },
-                "transport": binding.transport,
-                "expires": binding.expires.to_string(),
+                "line": binding.line(),
+                "contact": if sight == Sight::Clear { binding.contact() } else { "***" },
+                "transport": binding.terms().flow.transport.to_string(),
+                "expires": binding.terms().expires.to_string(),
             }),
         ),
         What::Unbound { line, why, .. } => ("unbound", json!({ "line": line, "why": why })),

@@ -123,7 +123,7 @@ impl FactSink {
             What::CallStarted { .. } => &counters.calls_started,
             What::CallAnswered { .. } => &counters.calls_answered,
             What::CallEnded(_) => &counters.calls_ended,
-            What::Bound(_) => &counters.bindings_written,
+            What::Bound(_) | What::Refreshed(_) => &counters.bindings_written,
             What::Refused { why, .. } => {
                 let position = REFUSALS.iter().position(|known| known == why).unwrap_or_default();
                 &counters.refused[position]

@@ -434,7 +434,7 @@ async fn exchange(
         random: random.fork(),
     });
     while let Some(some) = bindings.next().await {
-        exchange.restore(&some.map_err(RunError::store)?, clock.moment());
+        exchange.restore(some.map_err(RunError::store)?, clock.moment());
     }
     Ok((exchange, directory, warnings))
 }

@@ -10,8 +10,9 @@ use offhook_base::{Moment, UtcMillis};
 use offhook_switch::{
     directory::LineId,
     exchange::{Exchange, ExchangeConfig, Kept, Resumed},
-    fact::{Fact, LineState, StoredBinding, What},
+    fact::{Fact, LineState, What},
     record::{CallId, CallRecord, EndCause, LegRole},
+    registrar::StoredBinding,
 };
 
 use crate::media::Engine;
@@ -49,7 +50,7 @@ pub struct KeptSlot {
 #[derive(Debug, Default)]
 pub struct NodeState {
     /// Registrations by line and key.
-    pub bindings: BTreeMap<(LineId, Box<str>), StoredBinding>,
+    pub bindings: BTreeMap<(LineId, Box<str>), Arc<StoredBinding>>,
     /// Call records in the order of the calls' ends.
     pub records: Vec<Arc<CallRecord>>,
     /// Records that the writer has not written yet.
@@ -74,8 +75,7 @@ impl Node {
     /// A node that starts, with whatever an earlier life has left.
     pub fn start(&mut self, config: ExchangeConfig, engine: Engine, now: Moment) -> Resumed {
         let mut exchange = Exchange::new(config);
-        let bindings: Vec<StoredBinding> = self.state.bindings.values().cloned().collect();
-        exchange.restore(&bindings, now);
+        exchange.restore(self.state.bindings.values().cloned(), now);
         let forms: Vec<_> = self.state.kept.iter().map(|(call, slot)| (*call, slot.form.clone())).collect();
         let kept = forms.iter().map(|(call, form)| Kept { call: *call, form });
         let resumed = exchange.resume(kept, self.last_alive, now);
@@ -129,8 +129,8 @@ impl NodeState {
             What::LineChanged { line, state } => {
                 self.lines.insert(*line, *state);
             }
-            What::Bound(binding) => {
-                self.bindings.insert((binding.line, binding.key.clone()), (**binding).clone());
+            What::Bound(binding) | What::Refreshed(binding) => {
+                self.bindings.insert((binding.line(), binding.key().into()), Arc::clone(binding));
             }
             What::Unbound { line, key, .. } => {
                 self.bindings.remove(&(*line, key.clone()));

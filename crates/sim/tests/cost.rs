@@ -92,7 +92,7 @@ fn a_call_takes_a_known_number_of_blocks_and_gives_all_back() {
 fn a_registration_takes_a_known_number_of_blocks_and_gives_all_back() {
     let mut bare = bare();
     let (blocks, octets) = cost_of(&mut bare, Bare::registration);
-    assert!(blocks <= 17.0, "{blocks:.1} blocks per registration");
+    assert!(blocks <= 9.5, "{blocks:.1} blocks per registration");
     assert!(octets <= 820.0, "{octets:.0} octets per registration that has just ended");
     assert_gives_back(&mut bare, Bare::registration);
 }

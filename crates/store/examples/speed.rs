@@ -14,8 +14,9 @@ use std::{
 
 use common::{NOW, author, record};
 use offhook_base::{Random, UtcMillis};
+use offhook_sip::transport::{Flow, ListenerId, Transport};
 use offhook_store::{BindingChange, Change, Item, LineSpec, RecordWriter, Store};
-use offhook_switch::fact::StoredBinding;
+use offhook_switch::registrar::{Parts, StoredBinding, Terms};
 
 const LINES: usize = 100_000;
 const RECORDS_PER_SECOND: usize = 3_000;
@@ -59,26 +60,31 @@ async fn fill(store: &Store) {
     let bindings: Vec<_> = lines
         .iter()
         .map(|line| {
-            BindingChange::Bound(Arc::new(StoredBinding {
-                line: line.id,
-                key: format!("sip:{}@192.0.2.7:5060", line.name).into(),
-                contact: format!("sip:{}@192.0.2.7:5060;transport=udp", line.name).into(),
-                params: ";expires=3600".into(),
-                q_millis: 1000,
-                expires: UtcMillis(NOW.0 + 3_600_000),
-                call_id: "a84b4c76e66710@192.0.2.7".into(),
-                cseq: 2,
-                path: Vec::new(),
-                instance: None,
-                reg_id: None,
-                transport: "udp".into(),
-                listener: 0,
+            let contact = format!("sip:{}@192.0.2.7:5060;transport=udp", line.name);
+            let flow = Flow {
+                listener: ListenerId(0),
+                transport: Transport::Udp,
                 local: "192.0.2.1:5060".parse().expect("an address"),
                 remote: "192.0.2.7:5060".parse().expect("an address"),
                 connection: None,
-                user_agent: Some("Example Phone 1.0".into()),
+            };
+            let terms = Terms {
+                line: line.id,
+                flow,
+                expires: UtcMillis(NOW.0 + 3_600_000),
                 registered: NOW,
-            }))
+                cseq: 2,
+                reg_id: 0,
+                q_millis: 1000,
+            };
+            let parts = Parts {
+                contact: &contact,
+                params: ";expires=3600",
+                call_id: "a84b4c76e66710@192.0.2.7",
+                user_agent: "Example Phone 1.0",
+                ..Parts::default()
+            };
+            BindingChange::Bound(Arc::new(StoredBinding::new(terms, &parts).expect("it is short")))
         })
         .collect();
     let (start, cpu) = (Instant::now(), cpu_time());

@@ -1,11 +1,13 @@
 //! Registrations that outlive a restart.
 //!
-//! Bindings are written behind: a change reaches the disk up to [`WRITE_PAUSE`] and one flush later. What a crash takes
+//! Bindings are written behind: a change reaches the disk up to [`WRITE_PAUSE`] and one flush later, a mere refresh up to
+//! [`REFRESH_PAUSES`] of these, for many that are written together share the pages of the table. What a crash takes
 //! with it is tolerable by nature: a new binding that is lost comes back when its device refreshes; a refresh that is
 //! lost ends early and comes back likewise; a removal that is lost leaves a contact that answers nothing until it
 //! expires. So a full queue drops changes, and counts them, rather than make a registrar wait.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,10 +16,7 @@ use std::{
     time::Duration,
 };
 
-use offhook_switch::{
-    directory::LineId,
-    fact::{StoredBinding, What},
-};
+use offhook_switch::{directory::LineId, fact::What, registrar::StoredBinding};
 use rusqlite::Transaction;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +24,9 @@ use crate::{error::StoreError, store::Store};
 
 /// How long changes gather before they are written. Ten refreshes of one contact in that time are one row.
 const WRITE_PAUSE: Duration = Duration::from_millis(200);
+
+/// How many such pauses refreshes gather for while nothing else is to be written: two seconds. The shortest lifetime is a minute.
+const REFRESH_PAUSES: u32 = 10;
 
 /// Pause after a failed attempt.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -38,8 +40,10 @@ const GROUP_MAX: usize = 16_384;
 /// A change of a binding.
 #[derive(Clone, Debug)]
 pub enum BindingChange {
-    /// Added or refreshed.
+    /// Added, or it leads elsewhere now.
     Bound(Arc<StoredBinding>),
+    /// Refreshed, and leads to where it did.
+    Refreshed(Arc<StoredBinding>),
     /// Gone.
     Unbound {
         /// Whose.
@@ -54,15 +58,16 @@ impl BindingChange {
     pub fn of_fact(what: &What) -> Option<Self> {
         match what {
             What::Bound(binding) => Some(Self::Bound(Arc::clone(binding))),
+            What::Refreshed(binding) => Some(Self::Refreshed(Arc::clone(binding))),
             What::Unbound { line, key, .. } => Some(Self::Unbound { line: *line, key: key.clone() }),
             _ => None,
         }
     }
 
-    fn key(&self) -> (LineId, &str) {
+    fn key(&self) -> (LineId, Cow<'_, str>) {
         match self {
-            Self::Bound(binding) => (binding.line, &binding.key),
-            Self::Unbound { line, key } => (*line, key),
+            Self::Bound(binding) | Self::Refreshed(binding) => (binding.line(), binding.key()),
+            Self::Unbound { line, key } => (*line, Cow::Borrowed(key)),
         }
     }
 }
@@ -86,10 +91,10 @@ fn save(transaction: &Transaction<'_>, changes: &[BindingChange]) -> rusqlite::R
     for ((line, key), change) in last {
         let line = line.0.cast_signed();
         match change {
-            BindingChange::Bound(binding) => {
+            BindingChange::Bound(binding) | BindingChange::Refreshed(binding) => {
                 // Text, numbers and addresses always have a JSON form.
                 let json = serde_json::to_string(&**binding).unwrap_or_default();
-                upsert.execute((line, key, binding.expires.0, json))?;
+                upsert.execute((line, key, binding.terms().expires.0, json))?;
             }
             BindingChange::Unbound { .. } => {
                 delete.execute((line, key))?;
@@ -158,18 +163,29 @@ async fn run(store: Store, mut jobs: mpsc::Receiver<Job>, failure: Arc<Mutex<Opt
     let mut flushes = Vec::new();
     while let Some(first) = jobs.recv().await {
         let mut next = Some(first);
-        let mut paused = false;
-        while let Some(job) = next {
-            match job {
-                Job::Save(change) => changes.push(change),
-                Job::Flush(done) => flushes.push(done),
+        let (mut pauses, mut is_urgent) = (0, false);
+        loop {
+            while let Some(job) = next.take() {
+                match job {
+                    Job::Save(change) => {
+                        is_urgent |= !matches!(change, BindingChange::Refreshed(_));
+                        changes.push(change);
+                    }
+                    Job::Flush(done) => flushes.push(done),
+                }
+                next = if changes.len() < GROUP_MAX { jobs.try_recv().ok() } else { None };
             }
-            next = if changes.len() < GROUP_MAX { jobs.try_recv().ok() } else { None };
-            if next.is_none() && changes.len() < GROUP_MAX && flushes.is_empty() && !paused {
-                paused = true;
-                tokio::time::sleep(WRITE_PAUSE).await;
-                next = jobs.try_recv().ok();
+            let pauses_wanted = if is_urgent { 1 } else { REFRESH_PAUSES };
+            if pauses >= pauses_wanted
+                || changes.len() >= GROUP_MAX
+                || !flushes.is_empty()
+                || jobs.is_closed()
+            {
+                break;
             }
+            pauses += 1;
+            tokio::time::sleep(WRITE_PAUSE).await;
+            next = jobs.try_recv().ok();
         }
         while let Err(error) = store.save_bindings(&changes).await {
             // Each attempt says the same. Whoever watches tells it once.

@@ -1,7 +1,9 @@
 //! Reading all bindings at the start: several connections at once, for a phone may be waiting.
 
+use std::sync::Arc;
+
 use offhook_base::UtcMillis;
-use offhook_switch::fact::StoredBinding;
+use offhook_switch::registrar::StoredBinding;
 use tokio::sync::mpsc;
 
 use crate::{error::StoreError, store::Store};
@@ -21,7 +23,7 @@ const STRETCH: &str = "SELECT group_concat(binding, char(10)), (SELECT min(line_
      FROM bindings WHERE line_id >= ?1 AND line_id < ?2 AND expires > ?3";
 
 /// Some bindings, and how many rows beside them could not be read.
-type List = (Vec<StoredBinding>, u32);
+type List = (Vec<Arc<StoredBinding>>, u32);
 
 /// The bindings of an earlier process, as they are read.
 pub struct StoredBindings {
@@ -34,7 +36,7 @@ impl StoredBindings {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn next(&mut self) -> Option<Result<Vec<StoredBinding>, StoreError>> {
+    pub async fn next(&mut self) -> Option<Result<Vec<Arc<StoredBinding>>, StoreError>> {
         match self.lists.recv().await {
             Some(Ok((bindings, damaged))) => {
                 self.damaged += damaged;
@@ -146,7 +148,7 @@ fn read_list(text: &str) -> List {
     let mut damaged = 0;
     for line in text.lines() {
         match serde_json::from_str(line) {
-            Ok(binding) => bindings.push(binding),
+            Ok(binding) => bindings.push(Arc::new(binding)),
             Err(_) => damaged += 1,
         }
     }

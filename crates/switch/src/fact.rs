@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     directory::LineId,
     record::{CallId, CallRecord, LegRole},
+    registrar::StoredBinding,
 };
 
 /// One thing that happened.
@@ -117,8 +118,10 @@ pub enum What {
         /// Its new state.
         state: LineState,
     },
-    /// A binding was added or refreshed.
+    /// A binding was added, or leads elsewhere now.
     Bound(Arc<StoredBinding>),
+    /// A binding was refreshed, and leads to where it did.
+    Refreshed(Arc<StoredBinding>),
     /// A binding is gone.
     Unbound {
         /// Whose.
@@ -192,45 +195,4 @@ pub enum Refusal {
     Overloaded,
     /// Out of any dialog or transaction it claims.
     Stray,
-}
-
-/// A binding as it outlives a restart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StoredBinding {
-    /// Whose.
-    pub line: LineId,
-    /// Unique within the line: instance and flow number, or the contact URI (RFC 5626 §6, RFC 3261 §10.2).
-    pub key: Box<str>,
-    /// The contact URI as registered.
-    pub contact: Box<str>,
-    /// Its parameters as registered, for queries and for extensions that others understand.
-    pub params: Box<str>,
-    /// Preference, thousandths; 0..=1000, default 1000.
-    pub q_millis: u16,
-    /// When it ends.
-    pub expires: UtcMillis,
-    /// The Call-ID that registered it.
-    pub call_id: Box<str>,
-    /// The CSeq number that registered it.
-    pub cseq: u32,
-    /// The Path it came by (RFC 3327), one value per hop, nearest first.
-    pub path: Vec<Box<str>>,
-    /// `+sip.instance` (RFC 5626).
-    pub instance: Option<Box<str>>,
-    /// `reg-id` (RFC 5626).
-    pub reg_id: Option<u32>,
-    /// What it registered from: transport, listener number, our address, their address, connection if a stream.
-    pub transport: Box<str>,
-    /// The listener's number.
-    pub listener: u16,
-    /// Our address and port.
-    pub local: std::net::SocketAddr,
-    /// Their address and port.
-    pub remote: std::net::SocketAddr,
-    /// The stream's number; it does not outlive the process.
-    pub connection: Option<u64>,
-    /// Its User-Agent header, at most 128 characters.
-    pub user_agent: Option<Box<str>>,
-    /// When it was first registered.
-    pub registered: UtcMillis,
 }

@@ -47,12 +47,12 @@ pub use self::{
 pub use crate::peer_calls::PeerCounters;
 use crate::{
     directory::Directory,
-    fact::{StoredBinding, What},
+    fact::What,
     gate::Gate,
     lines::Lines,
     peer_calls::PeerCalls,
     record::CallRecord,
-    registrar::{Registrar, RegistrarConfig},
+    registrar::{Registrar, RegistrarConfig, StoredBinding},
     routing::{ProbeCounters, Probes, Turns},
     settings::Settings,
     summary::{CallSummary, LineSummary, RegistrationSummary},
@@ -154,7 +154,7 @@ impl Exchange {
     }
 
     /// Takes up the registrations of an earlier process.
-    pub fn restore(&mut self, bindings: &[StoredBinding], now: Moment) {
+    pub fn restore(&mut self, bindings: impl IntoIterator<Item = Arc<StoredBinding>>, now: Moment) {
         let Services { registrar, directory, settings, .. } = &mut self.services;
         registrar.restore(bindings, directory, &settings.listeners, now);
         self.gather_facts();

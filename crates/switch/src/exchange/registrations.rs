@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use offhook_base::Moment;
 use offhook_edge::{Standing, Stray};
 use offhook_sip::{header::HeaderName, message::StatusCode, transport::Flow};
 
-use super::{Exchange, requests::Incoming};
+use super::{Exchange, requests::Incoming, services::Services};
 use crate::{
     directory::LineId,
     fact::Refusal,
     gate::{Denied, Proof, Surroundings},
     route::Caller,
 };
-
-/// Room for the response to a REGISTER of a line with several contacts.
-const RESPONSE_BYTES: usize = 1024;
 
 impl Exchange {
     /// Who sends the request: a peer by its address, or a line or a peer by its credentials. `None`: it was answered.
@@ -93,16 +89,9 @@ impl Exchange {
         }
         let tag = self.services.random.token::<12>();
         let Self { services, edge, .. } = self;
-        let mut response = BytesMut::with_capacity(RESPONSE_BYTES);
-        let answered = services.registrar.register(
-            &incoming.request,
-            &who,
-            &incoming.flow,
-            now,
-            tag.as_str(),
-            &mut response,
-        );
-        services.respond(incoming.key, response.freeze(), now);
+        let Services { registrar, buffer, .. } = services;
+        let answered = registrar.register(&incoming.request, &who, &incoming.flow, now, tag.as_str(), buffer);
+        services.respond(incoming.key, answered.response, now);
         if let Some(until) = answered.registered_until {
             edge.registered(incoming.flow.remote, until);
             self.wake_calls(who.line().id, now);

@@ -13,10 +13,11 @@ use offhook_sip::{
 
 use super::{
     RegistrarConfig,
-    binding::{Binding, HOP_END},
+    binding::Binding,
     fault::Fault,
     gruu::{Mint, TempUser},
     request::Change,
+    stored::HOP_END,
     target::Push,
 };
 use crate::directory::LineId;
@@ -106,8 +107,9 @@ impl HeaderValue for Told<'_> {
     fn write(&self, line: &mut Line<'_>) {
         let Self { binding, gruu, now } = self;
         line.text("<").text(binding.contact()).text(">").text(binding.params());
-        if binding.q_millis < 1000 {
-            line.display(format_args!(";q=0.{:03}", binding.q_millis));
+        let q_millis = binding.terms().q_millis;
+        if q_millis < 1000 {
+            line.display(format_args!(";q=0.{q_millis:03}"));
         }
         if let Some(Gruu { address, gr, temp_user }) = gruu {
             let Address { scheme, user, host } = address;

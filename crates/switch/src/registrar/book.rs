@@ -8,7 +8,10 @@ use std::{
 use offhook_base::{Instant, Moment, UtcMillis};
 use offhook_sip::transport::ConnectionId;
 
-use super::binding::{Binding, BindingId};
+use super::{
+    binding::{Binding, BindingId},
+    stored::StoredBinding,
+};
 use crate::{
     directory::LineId,
     fact::{Fact, UnboundReason, What},
@@ -21,7 +24,7 @@ pub(super) struct Book {
     lines: HashMap<LineId, Vec<Binding>>,
     /// How many bindings all lines have together.
     count: usize,
-    /// One entry per binding.
+    /// One entry per binding: when it is looked at, which is at its end or before.
     deadlines: BTreeSet<(Instant, LineId, BindingId)>,
     /// One entry per stream and line that has a binding over it.
     streams: BTreeSet<(ConnectionId, LineId)>,
@@ -52,33 +55,40 @@ impl Book {
     }
 
     /// Puts `binding` in, in the place of the one that has its id.
-    pub(super) fn put(&mut self, line: LineId, binding: Binding, at: UtcMillis) {
-        self.facts.push_back(Fact { at, what: What::Bound(Arc::new(binding.stored(line))) });
-        self.put_silently(line, binding);
+    pub(super) fn put(&mut self, binding: Binding, at: UtcMillis) {
+        let stored = Arc::clone(binding.stored());
+        let what = match self.put_silently(binding) {
+            Some(old) if old.is_reached_as(&stored) => What::Refreshed(stored),
+            _ => What::Bound(stored),
+        };
+        self.facts.push_back(Fact { at, what });
     }
 
-    /// As [`Book::put`], for what the store knows already.
-    pub(super) fn put_silently(&mut self, line: LineId, binding: Binding) {
-        self.deadlines.insert((binding.ends, line, binding.id));
-        if let Some(connection) = binding.flow.connection {
+    /// As [`Book::put`], for what the store knows already. What it took the place of.
+    pub(super) fn put_silently(&mut self, mut binding: Binding) -> Option<Binding> {
+        let line = binding.line();
+        if let Some(connection) = binding.flow().connection {
             self.streams.insert((connection, line));
         }
         let bindings = self.lines.entry(line).or_default();
-        match bindings.iter_mut().find(|known| known.id == binding.id) {
-            Some(known) => {
-                let old = std::mem::replace(known, binding);
-                if old.ends != known.ends {
-                    self.deadlines.remove(&(old.ends, line, old.id));
-                }
-                self.forget_stream(line, old.flow.connection);
-            }
-            None => {
-                // Most lines have one contact: room for four would be the larger half of the memory.
-                bindings.reserve_exact(1);
-                bindings.push(binding);
-                self.count += 1;
-            }
+        let Some(known) = bindings.iter_mut().find(|known| known.id == binding.id) else {
+            self.deadlines.insert((binding.looked_at, line, binding.id));
+            // Most lines have one contact: room for four would be the larger half of the memory.
+            bindings.reserve_exact(1);
+            bindings.push(binding);
+            self.count += 1;
+            return None;
+        };
+        if known.looked_at <= binding.ends {
+            // A refresh: it is looked at when it would have ended, and the entry moves then.
+            binding.looked_at = known.looked_at;
+        } else {
+            self.deadlines.remove(&(known.looked_at, line, known.id));
+            self.deadlines.insert((binding.looked_at, line, binding.id));
         }
+        let old = std::mem::replace(known, binding);
+        self.forget_stream(line, old.flow().connection);
+        Some(old)
     }
 
     /// Takes out what `doomed` says.
@@ -96,15 +106,16 @@ impl Book {
         }
         self.count -= gone.len();
         for binding in gone {
-            self.deadlines.remove(&(binding.ends, line, binding.id));
-            self.forget_stream(line, binding.flow.connection);
-            self.note_gone(line, binding.key().into(), why, now);
+            self.deadlines.remove(&(binding.looked_at, line, binding.id));
+            self.forget_stream(line, binding.flow().connection);
+            self.note_gone(&binding, why, now);
         }
     }
 
     /// Leaves a fact for a binding that was never put in.
-    pub(super) fn note_gone(&mut self, line: LineId, key: Box<str>, why: UnboundReason, now: Moment) {
-        self.facts.push_back(Fact { at: now.utc, what: What::Unbound { line, key, why } });
+    pub(super) fn note_gone(&mut self, binding: &StoredBinding, why: UnboundReason, now: Moment) {
+        let what = What::Unbound { line: binding.line(), key: binding.key().into(), why };
+        self.facts.push_back(Fact { at: now.utc, what });
     }
 
     /// The lines that have a binding over this stream.
@@ -116,8 +127,8 @@ impl Book {
     /// Bindings of `line` over this stream no longer have it.
     pub(super) fn cut_stream(&mut self, line: LineId, connection: ConnectionId) {
         for binding in self.lines.get_mut(&line).into_iter().flatten() {
-            if binding.flow.connection == Some(connection) {
-                binding.flow.connection = None;
+            if binding.flow().connection == Some(connection) {
+                binding.is_cut = true;
             }
         }
         self.streams.remove(&(connection, line));
@@ -132,7 +143,15 @@ impl Book {
         while let Some(&(at, line, id)) = self.deadlines.first()
             && at <= now.instant
         {
-            self.remove(line, UnboundReason::Expired, now, |binding| binding.id == id);
+            let mut bindings = self.lines.get_mut(&line).into_iter().flatten();
+            match bindings.find(|binding| binding.id == id && !binding.is_expired(now.instant)) {
+                Some(refreshed) => {
+                    self.deadlines.remove(&(at, line, id));
+                    refreshed.looked_at = refreshed.ends;
+                    self.deadlines.insert((refreshed.ends, line, id));
+                }
+                None => self.remove(line, UnboundReason::Expired, now, |binding| binding.id == id),
+            }
         }
     }
 
@@ -143,7 +162,7 @@ impl Book {
     /// Drops the note of a stream if no binding of `line` has it any more.
     fn forget_stream(&mut self, line: LineId, connection: Option<ConnectionId>) {
         if let Some(connection) = connection
-            && !self.bindings(line).iter().any(|binding| binding.flow.connection == Some(connection))
+            && !self.bindings(line).iter().any(|binding| binding.flow().connection == Some(connection))
         {
             self.streams.remove(&(connection, line));
         }

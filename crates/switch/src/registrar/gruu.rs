@@ -13,7 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-use super::binding::Binding;
+use super::stored::StoredBinding;
 use crate::directory::LineId;
 
 /// Before the letters of a temporary GRUU, as in RFC 5627's examples.
@@ -57,12 +57,12 @@ impl Mint {
     }
 
     /// The user part of a fresh temporary GRUU; `None` for a contact without an instance.
-    pub(super) fn temporary(&self, line: LineId, binding: &Binding) -> Option<TempUser> {
+    pub(super) fn temporary(&self, line: LineId, binding: &StoredBinding) -> Option<TempUser> {
         let mut claim: Claim = [0; CLAIM_BYTES];
         claim[..8].copy_from_slice(&line.0.to_be_bytes());
         claim[8..12].copy_from_slice(&self.instance_hash(binding.instance()?));
         claim[12..16].copy_from_slice(&self.call_id_hash(binding.call_id()));
-        claim[16..].copy_from_slice(&binding.cseq.to_be_bytes());
+        claim[16..].copy_from_slice(&binding.terms().cseq.to_be_bytes());
         let tag = self.tag(&claim);
         self.apply_stream(&tag, &mut claim);
         let mut sealed = [0; TAG_BYTES + CLAIM_BYTES];
@@ -94,7 +94,7 @@ impl Mint {
     }
 
     /// Whether `binding` is the one that was meant.
-    pub(super) fn means(&self, claimed: &Claimed, binding: &Binding) -> bool {
+    pub(super) fn means(&self, claimed: &Claimed, binding: &StoredBinding) -> bool {
         binding.instance().is_some_and(|instance| self.instance_hash(instance) == claimed.instance_hash)
             && self.call_id_hash(binding.call_id()) == claimed.call_id_hash
     }

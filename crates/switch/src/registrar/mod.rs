@@ -10,31 +10,33 @@ mod book;
 mod fault;
 mod gruu;
 mod request;
+mod stored;
 mod target;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use offhook_base::{DataSubject, Instant, Moment, Personal, UtcMillis};
+use offhook_base::{DataSubject, Instant, Moment, Personal};
 use offhook_sip::{
     message::{Request, StatusCode},
     transport::{ConnectionId, Flow, Listener},
 };
 
-pub use self::{
-    binding::BindingId,
-    target::{Push, Target},
-};
 use self::{
-    binding::{Binding, Parts, Terms},
+    binding::Binding,
     book::Book,
     fault::Fault,
     gruu::Mint,
     request::{Action, Change, Plan},
 };
+pub use self::{
+    binding::BindingId,
+    stored::{Parts, StoredBinding, Terms},
+    target::{Push, Target},
+};
 use crate::{
     directory::{Directory, Line, LineId},
-    fact::{Fact, Refusal, StoredBinding, UnboundReason},
+    fact::{Fact, Refusal, UnboundReason},
     gate::Authenticated,
     summary::RegistrationSummary,
 };
@@ -70,9 +72,11 @@ impl Default for RegistrarConfig {
 }
 
 /// What became of a REGISTER.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The status of the response.
+    /// The response.
+    pub response: Bytes,
+    /// Its status.
     pub status: StatusCode,
     /// Why it was refused, for the counters.
     pub refusal: Option<Refusal>,
@@ -104,25 +108,27 @@ impl Registrar {
     /// line and what no listener can reach is left out with a fact, so that the store forgets it.
     pub fn restore(
         &mut self,
-        stored: &[StoredBinding],
+        stored: impl IntoIterator<Item = Arc<StoredBinding>>,
         directory: &Directory,
         listeners: &[Listener],
         now: Moment,
     ) {
         for stored in stored {
-            let enabled = directory.line_by_id(stored.line).is_some_and(|line| line.enabled);
+            let enabled = directory.line_by_id(stored.line()).is_some_and(|line| line.enabled);
             let restored = match enabled {
-                true => Binding::restored(self.book.new_id(), stored, listeners, now),
+                true => Binding::restored(self.book.new_id(), Arc::clone(&stored), listeners, now),
                 false => Err(UnboundReason::LineGone),
             };
             match restored {
-                Ok(binding) => self.book.put_silently(stored.line, binding),
-                Err(why) => self.book.note_gone(stored.line, stored.key.clone(), why, now),
+                Ok(binding) => {
+                    self.book.put_silently(binding);
+                }
+                Err(why) => self.book.note_gone(&stored, why, now),
             }
         }
     }
 
-    /// Carries out an authenticated REGISTER that came over `flow`, and appends the response to `out`.
+    /// Carries out an authenticated REGISTER that came over `flow`, and writes the response with `buffer`.
     pub fn register(
         &mut self,
         request: &Request,
@@ -130,7 +136,7 @@ impl Registrar {
         flow: &Flow,
         now: Moment,
         to_tag: &str,
-        out: &mut BytesMut,
+        buffer: &mut BytesMut,
     ) -> Answered {
         self.book.expire(now);
         let line = who.line();
@@ -138,23 +144,20 @@ impl Registrar {
             self.carry_out(&plan, line, flow, now)?;
             Ok(plan)
         });
-        let (response, answered) = match done {
+        match done {
             Ok(plan) => {
-                let from_here = |binding: &&Binding| binding.flow.remote.ip() == flow.remote.ip();
+                let from_here = |binding: &&Binding| binding.terms().flow.remote.ip() == flow.remote.ip();
                 let living = self.living(line.id, now.instant).filter(from_here);
                 let registered_until = living.map(|binding| binding.ends).max();
-                let response = self.accept(request, &plan, line, now, to_tag, out);
-                (response, Answered { status: StatusCode::OK, refusal: None, registered_until })
+                let response = self.accept(request, &plan, line, now, to_tag, buffer);
+                Answered { response, status: StatusCode::OK, refusal: None, registered_until }
             }
             Err(fault) => {
-                let response = answer::refuse(request, &fault, to_tag, out);
-                let refusal = Some(fault.refusal());
-                (response, Answered { status: fault.status(), refusal, registered_until: None })
+                let response = answer::refuse(request, &fault, to_tag, buffer);
+                let (status, refusal) = (fault.status(), Some(fault.refusal()));
+                Answered { response, status, refusal, registered_until: None }
             }
-        };
-        // The writer took it off the buffer.
-        out.extend_from_slice(&response);
-        answered
+        }
     }
 
     /// The devices to ring for a call to `line`: groups by falling q, each to be tried at once. Empty: not registered.
@@ -212,7 +215,7 @@ impl Registrar {
     pub fn connection_closed(&mut self, connection: ConnectionId, now: Moment) {
         for line in self.book.lines_of_stream(connection) {
             self.book.remove(line, UnboundReason::FlowFailed, now, |binding| {
-                binding.is_outbound() && binding.flow.connection == Some(connection)
+                binding.is_outbound() && binding.flow().connection == Some(connection)
             });
             self.book.cut_stream(line, connection);
         }
@@ -303,7 +306,7 @@ impl Registrar {
         self.book.remove(line.id, UnboundReason::Replaced, now, |binding| crowd.contains(&binding.id));
         for Step { old, new } in steps {
             match (old, new) {
-                (_, Some(new)) => self.book.put(line.id, new, now.utc),
+                (_, Some(new)) => self.book.put(new, now.utc),
                 (Some(old), None) => {
                     self.book.remove(line.id, UnboundReason::Removed, now, |binding| binding.id == old);
                 }
@@ -329,13 +332,22 @@ impl Registrar {
             if known.is_some_and(|binding| plan.is_overtaken_by(binding)) {
                 return Err(Fault::OutOfOrder);
             }
-            let old = known.map(|binding| (binding.id, binding.registered));
+            let old = known.map(|binding| (binding.id, binding.terms().registered));
             let new = match change.lifetime {
                 None => None,
                 Some(lifetime) => {
                     let id = old.map_or_else(|| self.book.new_id(), |(id, _)| id);
                     let registered = old.map_or(now.utc, |(_, registered)| registered);
-                    Some(bound(plan, change, id, lifetime, registered, flow, now)?)
+                    let terms = Terms {
+                        line,
+                        flow: *flow,
+                        expires: now.utc.saturating_add(lifetime),
+                        registered,
+                        cseq: plan.cseq,
+                        reg_id: change.reg_id,
+                        q_millis: change.q_millis(),
+                    };
+                    Some(Binding::new(id, Arc::new(bound(plan, change, terms)?), now))
                 }
             };
             steps.push(Step { old: old.map(|(id, _)| id), new });
@@ -350,15 +362,7 @@ struct Step {
     new: Option<Binding>,
 }
 
-fn bound(
-    plan: &Plan<'_>,
-    change: &Change<'_>,
-    id: BindingId,
-    lifetime: Duration,
-    registered: UtcMillis,
-    flow: &Flow,
-    now: Moment,
-) -> Result<Binding, Fault> {
+fn bound(plan: &Plan<'_>, change: &Change<'_>, terms: Terms) -> Result<StoredBinding, Fault> {
     let parts = Parts {
         contact: change.contact.uri(),
         params: &change.params(),
@@ -367,15 +371,7 @@ fn bound(
         user_agent: plan.user_agent,
         path: &plan.path,
     };
-    let terms = Terms {
-        flow: *flow,
-        lifetime,
-        registered,
-        cseq: plan.cseq,
-        reg_id: change.reg_id,
-        q_millis: change.q_millis(),
-    };
-    Binding::new(id, &terms, &parts, now).ok_or(Fault::Malformed("a Contact is too long"))
+    StoredBinding::new(terms, &parts).ok_or(Fault::Malformed("a Contact is too long"))
 }
 
 /// Bindings that may go to make room for `excess` new ones: first those that nobody can reach any more, then those
@@ -402,10 +398,10 @@ fn summary(line: &Line, binding: &Binding) -> RegistrationSummary {
         tenant: line.tenant.clone(),
         name: line.name.clone(),
         contact: personal(binding.contact().to_owned()),
-        remote: personal(binding.flow.remote.to_string()),
-        transport: binding.flow.transport.to_string().into(),
+        remote: personal(binding.terms().flow.remote.to_string()),
+        transport: binding.terms().flow.transport.to_string().into(),
         user_agent: binding.user_agent().map(Box::from),
-        expires: binding.expires,
-        q_millis: binding.q_millis,
+        expires: binding.terms().expires,
+        q_millis: binding.terms().q_millis,
     }
 }

@@ -10,8 +10,9 @@ use offhook_sip::{
 
 use super::{
     RegistrarConfig,
-    binding::{Binding, HOP_END, Identity, USER_AGENT_LETTERS_MAX},
+    binding::{Binding, USER_AGENT_LETTERS_MAX},
     fault::Fault,
+    stored::{HOP_END, Identity},
 };
 
 /// Contacts in one REGISTER. A device sends one, or two while it changes its address; each is compared with each.
@@ -136,7 +137,7 @@ impl<'a> Plan<'a> {
 
     /// Whether `binding` was made by this request or a later one of the same device (RFC 3261 §10.3 steps 6 and 7).
     pub(super) fn is_overtaken_by(&self, binding: &Binding) -> bool {
-        binding.call_id() == self.call_id && self.cseq <= binding.cseq
+        binding.call_id() == self.call_id && self.cseq <= binding.terms().cseq
     }
 }
 

@@ -50,7 +50,7 @@ impl Target {
             instance: binding.instance().map(Box::from),
             push: Push::of(binding.contact()),
             user_agent: binding.user_agent().map(Box::from),
-            q_millis: binding.q_millis,
+            q_millis: binding.terms().q_millis,
         }
     }
 

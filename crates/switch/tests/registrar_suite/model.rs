@@ -153,6 +153,7 @@ proptest! {
             for change in stage.changes() {
                 match change.split_at(1) {
                     ("+", key) => drop(store.insert(key.to_owned(), ())),
+                    ("=", key) => prop_assert!(store.contains_key(key), "a refresh of nothing: {}", key),
                     (_, gone) => {
                         let key = gone.split(' ').next().unwrap();
                         prop_assert!(store.remove(key).is_some(), "a fact about nothing: {}", key);
@@ -211,8 +212,9 @@ proptest! {
         let Some(request) = try_request(&text) else { return Ok(()) };
         let who = stage.authenticate("101", &register_text("101", "call-1@192.0.2.10", 2, ""));
         let mut out = bytes::BytesMut::new();
-        stage.registrar.register(&request, &who, &stage.flow, stage.now, "totag", &mut out);
-        let answer = response(out.freeze());
+        let answered =
+            stage.registrar.register(&request, &who, &stage.flow, stage.now, "totag", &mut out);
+        let answer = response(answered.response);
         let stored = stage.stored();
         if answer.status().is_success() {
             prop_assert_eq!(contacts(&answer).len(), stage.registrar.len());
@@ -222,7 +224,7 @@ proptest! {
             prop_assert_eq!(stage.uris(), [["sip:101@192.0.2.1"]]);
         }
         let mut later = Registrar::new(RegistrarConfig::default(), &[7; 32]);
-        later.restore(&stored, &stage.directory, &listeners(), stage.now);
+        later.restore(stored.clone(), &stage.directory, &listeners(), stage.now);
         prop_assert_eq!(later.len(), stored.len());
     }
 }

@@ -14,7 +14,7 @@ fn restart(stage: &mut Stage, seconds: u64) {
     let stored = stage.stored();
     stage.pass(seconds);
     stage.registrar = Registrar::new(RegistrarConfig::default(), &[7; 32]);
-    stage.registrar.restore(&stored, &stage.directory, &listeners(), stage.now);
+    stage.registrar.restore(stored, &stage.directory, &listeners(), stage.now);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn contacts_of_lines_that_are_gone_or_disabled_go() {
 
     let mut later = Registrar::new(RegistrarConfig::default(), &[7; 32]);
     later.restore(
-        &stored,
+        stored,
         &directory(&[("102", BERT, true), ("109", LineId(9), true)]),
         &listeners(),
         stage.now,
@@ -124,7 +124,7 @@ fn a_contact_finds_its_listener_again_by_address_or_is_gone() {
     let other = Listener { id: ListenerId(6), bound: address("0.0.0.0:5080"), ..udp.clone() };
     let mut restored = |listeners: &[Listener]| {
         stage.registrar = Registrar::new(RegistrarConfig::default(), &[7; 32]);
-        stage.registrar.restore(&stored, &stage.directory, listeners, stage.now);
+        stage.registrar.restore(stored.clone(), &stage.directory, listeners, stage.now);
         let destination = stage.targets().first().and_then(|group| group[0].destination);
         (destination.map(|to| to.listener().0), reasons(&stage.facts()))
     };

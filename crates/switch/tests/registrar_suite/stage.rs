@@ -1,6 +1,6 @@
 //! A node's registrar with its gate and guard, and phones that know their passwords.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use offhook_base::{Instant, Moment, Random, UtcMillis};
@@ -13,9 +13,9 @@ use offhook_sip::{
 };
 use offhook_switch::{
     directory::{CallPermission, Device, Directory, Line, LineId, PasswordHashes, Srtp, Tenant},
-    fact::{Fact, StoredBinding, UnboundReason, What},
+    fact::{Fact, UnboundReason, What},
     gate::{Authenticated, Denied, Gate, Surroundings},
-    registrar::{Registrar, RegistrarConfig, Target},
+    registrar::{Registrar, RegistrarConfig, StoredBinding, Target},
     settings::Settings,
 };
 
@@ -107,7 +107,7 @@ impl Stage {
         let request = request(&text);
         let mut out = BytesMut::new();
         let answered = self.registrar.register(&request, &who, &self.flow, self.now, "totag", &mut out);
-        let response = response(out.freeze());
+        let response = response(answered.response);
         assert_eq!(response.status(), answered.status);
         assert_eq!(answered.refusal.is_some(), !answered.status.is_success());
         response
@@ -127,8 +127,8 @@ impl Stage {
         let mut out = BytesMut::new();
         let before = meter();
         let answered = self.registrar.register(&request, &who, &self.flow, self.now, "totag", &mut out);
-        drop(out);
         assert!(answered.status.is_success());
+        drop((out, answered));
         while self.registrar.poll_fact().is_some() {}
         meter() - before
     }
@@ -157,10 +157,11 @@ impl Stage {
         std::iter::from_fn(|| self.registrar.poll_fact()).collect()
     }
 
-    /// The facts in short: `+key`, or `-key reason`.
+    /// The facts in short: `+key`, `=key` for a refresh, or `-key reason`.
     pub fn changes(&mut self) -> Vec<String> {
         let short = |fact: Fact| match fact.what {
-            What::Bound(binding) => format!("+{}", binding.key),
+            What::Bound(binding) => format!("+{}", binding.key()),
+            What::Refreshed(binding) => format!("={}", binding.key()),
             What::Unbound { key, why, .. } => format!("-{key} {why:?}"),
             other => panic!("unexpected {other:?}"),
         };
@@ -168,16 +169,16 @@ impl Stage {
     }
 
     /// What a store would hold after these facts.
-    pub fn stored(&mut self) -> Vec<StoredBinding> {
-        let mut stored: Vec<StoredBinding> = Vec::new();
+    pub fn stored(&mut self) -> Vec<Arc<StoredBinding>> {
+        let mut stored: Vec<Arc<StoredBinding>> = Vec::new();
         for fact in self.facts() {
             match fact.what {
-                What::Bound(binding) => {
-                    stored.retain(|known| (known.line, &known.key) != (binding.line, &binding.key));
-                    stored.push((*binding).clone());
+                What::Bound(binding) | What::Refreshed(binding) => {
+                    stored.retain(|known| (known.line(), known.key()) != (binding.line(), binding.key()));
+                    stored.push(binding);
                 }
                 What::Unbound { line, key, .. } => {
-                    stored.retain(|known| (known.line, &known.key) != (line, &key))
+                    stored.retain(|known| (known.line(), &*known.key()) != (line, &*key))
                 }
                 other => panic!("unexpected {other:?}"),
             }
