@@ -8,6 +8,7 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 use offhook_base::{DataSubject, Personal};
 use offhook_edge::{Prefix, PrefixMap};
 use offhook_sip::transport::Transport;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -293,7 +294,7 @@ pub struct Directory {
     users: Vec<Arc<User>>,
     devices: Vec<Arc<Device>>,
     lines: HashMap<Box<str>, HashMap<Box<str>, Arc<Line>>>,
-    lines_by_id: HashMap<LineId, Arc<Line>>,
+    lines_by_id: FxHashMap<LineId, Arc<Line>>,
     peers: Vec<Arc<Peer>>,
     /// The place in `peers`, counted from one, of who sends from an address; 0 for nobody.
     peers_by_source: PrefixMap<u32>,

@@ -3,9 +3,10 @@
 //! Call control tells of every leg that belongs to a line; the line's state is that of its busiest call. Lines without
 //! a call take no memory.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use offhook_base::UtcMillis;
+use rustc_hash::FxHashMap;
 
 use crate::{
     directory::{Line, LineId},
@@ -39,7 +40,7 @@ impl From<LegLineState> for LineState {
 #[derive(Debug, Default)]
 pub struct Lines {
     /// A line has an entry only while it has legs.
-    active: HashMap<LineId, Vec<Leg>>,
+    active: FxHashMap<LineId, Vec<Leg>>,
     facts: VecDeque<Fact>,
 }
 

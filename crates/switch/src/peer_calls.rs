@@ -1,9 +1,8 @@
 //! How many calls each peer has at once, and how fast new ones come.
 
-use std::collections::HashMap;
-
 use offhook_base::Instant;
 use offhook_edge::Bucket;
+use rustc_hash::FxHashMap;
 
 use crate::{
     directory::{Directory, Peer, PeerId},
@@ -13,9 +12,9 @@ use crate::{
 /// Peers' running calls, both directions together. No entry: none.
 #[derive(Debug, Default)]
 pub struct PeerCalls {
-    running: HashMap<PeerId, u32>,
+    running: FxHashMap<PeerId, u32>,
     /// Of the peers whose rate of new calls is limited.
-    buckets: HashMap<PeerId, Bucket>,
+    buckets: FxHashMap<PeerId, Bucket>,
     counters: PeerCounters,
 }
 

@@ -3,7 +3,7 @@
 //! A back-to-back user agent here too: the devices see the node and the proven identity of the sender. Nothing is
 //! stored: a line without devices gets no message, and the sender is told so (480).
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use offhook_base::Moment;
 use offhook_sip::{
@@ -12,6 +12,7 @@ use offhook_sip::{
     transaction::{ClientKey, ServerKey},
     write::{HeaderValue, MessageWriter},
 };
+use rustc_hash::FxHashMap;
 
 use super::services::Services;
 use crate::{border::Border, crossing::Party, directory::Line, identity::Identity, route::Caller};
@@ -47,8 +48,8 @@ struct OnTheWay {
 /// All messages on their way.
 #[derive(Debug, Default)]
 pub struct Couriers {
-    letters: HashMap<u64, OnTheWay>,
-    copies: HashMap<ClientKey, u64>,
+    letters: FxHashMap<u64, OnTheWay>,
+    copies: FxHashMap<ClientKey, u64>,
     last: u64,
 }
 

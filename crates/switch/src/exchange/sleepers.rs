@@ -1,6 +1,6 @@
 //! Which calls wait for a device of which line: a REGISTER finds them without a look at any other call.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::owners::CallKey;
 use crate::directory::LineId;
@@ -8,7 +8,7 @@ use crate::directory::LineId;
 /// The calls that wait for a device to wake up. A line has an entry only while one does.
 #[derive(Debug, Default)]
 pub struct Sleepers {
-    by_line: HashMap<LineId, Vec<CallKey>>,
+    by_line: FxHashMap<LineId, Vec<CallKey>>,
 }
 
 impl Sleepers {

@@ -1,12 +1,13 @@
 //! Where the bindings are kept, with their deadlines and streams: every change goes through here and leaves its fact.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use offhook_base::{Instant, Moment, UtcMillis};
 use offhook_sip::transport::ConnectionId;
+use rustc_hash::FxHashMap;
 
 use super::{
     binding::{Binding, BindingId},
@@ -21,7 +22,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Book {
     /// A line has an entry only while it has bindings; they stand in the order of registering.
-    lines: HashMap<LineId, Vec<Binding>>,
+    lines: FxHashMap<LineId, Vec<Binding>>,
     /// How many bindings all lines have together.
     count: usize,
     /// One entry per binding: when it is looked at, which is at its end or before.

@@ -303,7 +303,9 @@ impl Registrar {
         if added > 0 && crowd.len() < excess {
             return Err(Fault::LineFull { max: line.bindings_max });
         }
-        self.book.remove(line.id, UnboundReason::Replaced, now, |binding| crowd.contains(&binding.id));
+        if !crowd.is_empty() {
+            self.book.remove(line.id, UnboundReason::Replaced, now, |binding| crowd.contains(&binding.id));
+        }
         for Step { old, new } in steps {
             match (old, new) {
                 (_, Some(new)) => self.book.put(new, now.utc),
